@@ -1,0 +1,175 @@
+//! Namespaces, the clone of inner, and the conversation with the library.
+
+use core::ffi::CStr;
+
+use super::{At, Fail, Init, Outcome};
+use crate::page::{
+    MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_PAGE, MSG_SYNC, Op, REPLY_COMMIT, REPLY_GO, REPLY_START,
+    Sync,
+};
+use crate::sys::{
+    self, AT_FDCWD, CLONE_INTO_CGROUP, CLONE_NEWTIME, CLONE_PARENT, CLONE_PARENT_SETTID,
+    CLONE_PIDFD, CloneArgs, EINTR, ENOSYS, EOPNOTSUPP, EPROTO, Errno, Fd, IfReq, O_WRONLY,
+};
+use crate::wire::Reg;
+
+/// What ends a created container: SIGHUP, SIGINT, SIGQUIT and SIGTERM, signal(7).
+const ENDING_SIGNALS: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 14;
+/// The interface is up, netdevice(7).
+const IFF_UP: u16 = 1;
+
+/// A time namespace for the children; its offsets can be set until something is in it.
+pub(super) fn unshare_time(offsets: &CStr) -> Outcome {
+    sys::unshare(CLONE_NEWTIME).at(Op::Unshare)?;
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    let file = sys::openat(AT_FDCWD, c"/proc/self/timens_offsets", O_WRONLY, 0).at(Op::Open)?;
+    sys::write(file.raw(), offsets.to_bytes()).at(Op::Write).map(drop)
+}
+
+/// KEY_POS_ALL with KEY_USR_VIEW, READ, LINK, as the kernel makes a session keyring, and with
+/// KEY_USR_SEARCH: a process that joins the container later finds it by its name, keyctl(2).
+const KEYRING_PERMISSIONS: u32 = 0x3f1b_0000;
+
+pub(super) fn new_keyring(name: &CStr) -> Outcome {
+    match sys::keyctl_join(name) {
+        Ok(keyring) => {
+            // The keyring that was there already has its permissions, and maybe another owner.
+            let _ = sys::keyctl_setperm(keyring, KEYRING_PERMISSIONS);
+            Ok(())
+        }
+        // A kernel without keyrings has nothing to be separated from.
+        Err(ENOSYS | EOPNOTSUPP) => Ok(()),
+        Err(errno) => Err(Fail { op: Op::Keyctl, errno }),
+    }
+}
+
+pub(super) fn loopback_up() -> Outcome {
+    let socket = sys::socket(sys::AF_INET, sys::SOCK_DGRAM).at(Op::Socket)?;
+    let mut request = IfReq { name: [0; 16], flags: 0, rest: [0; 22] };
+    if let Some(name) = request.name.get_mut(..2) {
+        name.copy_from_slice(b"lo");
+    }
+    sys::ioctl_with(socket.raw(), sys::SIOCGIFFLAGS, &mut request).at(Op::Ioctl)?;
+    request.flags |= IFF_UP;
+    sys::ioctl_with(socket.raw(), sys::SIOCSIFFLAGS, &mut request).at(Op::Ioctl).map(drop)
+}
+
+fn message(kind: u32, value: u32) -> [u8; MSG_LEN] {
+    let mut bytes = [0; MSG_LEN];
+    let (first, second) = bytes.split_at_mut(4);
+    first.copy_from_slice(&kind.to_le_bytes());
+    second.copy_from_slice(&value.to_le_bytes());
+    bytes
+}
+
+impl Init {
+    /// Outer becomes two: inner, the caller's own child, goes on; outer reports it and is gone.
+    pub(super) fn clone_inner(&mut self, flags: u64, cgroup: Reg) -> Outcome {
+        let mut pidfd: i32 = -1;
+        let mut arguments = CloneArgs {
+            flags: flags | CLONE_PARENT | CLONE_PIDFD | CLONE_PARENT_SETTID,
+            pidfd: (&raw mut pidfd) as u64,
+            parent_tid: (&raw const self.page.inner) as u64,
+            ..CloneArgs::default()
+        };
+        if cgroup != Reg::NONE {
+            arguments.flags |= CLONE_INTO_CGROUP;
+            arguments.cgroup = self.fd(cgroup)? as u64;
+        }
+        let pid = sys::clone3(&arguments).at(Op::Clone)?;
+        if pid == 0 {
+            // It was for the clone; from here on the container's processes may be near.
+            self.close_register(cgroup);
+            self.become_inner();
+            return Ok(());
+        }
+        // If the library is gone, inner finds out by itself: its socket ends.
+        let _ = sys::send(self.control()?, &message(MSG_CLONED, pid), Some(pidfd));
+        sys::exit(0)
+    }
+
+    fn control(&self) -> Outcome<i32> {
+        self.control.as_ref().map(Fd::raw).ok_or(Fail { op: Op::Gone, errno: EPROTO })
+    }
+
+    fn tell(&self, kind: u32, value: u32, fd: Option<i32>) -> Outcome {
+        sys::send(self.control()?, &message(kind, value), fd).at(Op::Send)
+    }
+
+    /// Waits for one byte; the end of the connection means that the library is gone.
+    fn listen(&self) -> Outcome<u8> {
+        let mut reply = [0u8; 1];
+        match sys::receive(self.control()?, &mut reply).at(Op::Receive)? {
+            1 => Ok(reply[0]),
+            _ => Err(Fail { op: Op::Gone, errno: EPROTO }),
+        }
+    }
+
+    pub(super) fn synchronize(&mut self, point: u32) -> Outcome {
+        self.tell(MSG_SYNC, point, None)?;
+        match self.listen()? {
+            REPLY_GO => Ok(()),
+            _ => Err(Fail { op: Op::Receive, errno: EPROTO }),
+        }
+    }
+
+    /// The created state. Until the library has said that the state is on disk, its end is our
+    /// end; from then on whoever holds the state directory may connect and start us.
+    pub(super) fn await_start(&mut self, listener: Reg, hooks: bool) -> Outcome {
+        // Among them are the host's cgroups; what is left to do needs none of them.
+        self.close_registers(listener);
+        // Before anybody knows of the container: nobody's signal may be lost.
+        let signals = if listener == Reg::NONE {
+            None
+        } else {
+            Some(sys::signals_to_descriptor(ENDING_SIGNALS).at(Op::Signals)?)
+        };
+        self.tell(MSG_CREATED, 0, None)?;
+        match self.listen()? {
+            REPLY_START if hooks => return self.synchronize(Sync::Start as u32),
+            REPLY_START => return Ok(()),
+            REPLY_COMMIT => {}
+            _ => return Err(Fail { op: Op::Receive, errno: EPROTO }),
+        }
+        self.control = None;
+        let (listener, Some(signals)) = (self.fd(listener)?, signals) else {
+            return Err(Fail { op: Op::Receive, errno: EPROTO });
+        };
+        loop {
+            match sys::poll_second(listener, signals.raw()) {
+                Ok(false) => {}
+                Ok(true) => end_by(&signals),
+                Err(EINTR) => continue,
+                Err(errno) => return Err(Fail { op: Op::Accept, errno }),
+            }
+            let connection = match sys::accept(listener) {
+                Ok(connection) => connection,
+                // ECONNABORTED: it was gone before we came to it.
+                Err(EINTR | Errno(103)) => continue,
+                Err(errno) => return Err(Fail { op: Op::Accept, errno }),
+            };
+            self.control = Some(connection);
+            if self.tell(MSG_PAGE, 0, Some(self.page_fd)).is_err() {
+                continue;
+            }
+            // A starter that dies while its hooks run leaves a created container behind, which
+            // can be started again.
+            if !hooks || self.synchronize(Sync::Start as u32).is_ok() {
+                break;
+            }
+        }
+        sys::close(listener);
+        sys::signals_unblock().at(Op::Signals)
+    }
+}
+
+/// Ends as shells say that a signal ended a program. As the first process of a pid namespace
+/// init can't be ended by a signal itself, pid_namespaces(7).
+fn end_by(signals: &Fd) -> ! {
+    // `struct signalfd_siginfo`, which begins with the signal's number.
+    let mut information = [0u8; 128];
+    let _ = sys::read(signals.raw(), &mut information);
+    sys::exit(128 + i32::from(information[0]))
+}
