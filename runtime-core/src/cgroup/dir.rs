@@ -1,0 +1,278 @@
+//! One cgroup's directory, by descriptor: its files, its children, its removal.
+//!
+//! Whether v1 or v2, a cgroup is a directory of kernfs and its files are its interface. A write
+//! has to be one write(2) with the whole value; a read starts at the beginning. A directory that
+//! was removed stays open and answers ENOENT or ENODEV.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::path::Arg;
+use rustix::process::Pid;
+
+use crate::error::{Error, ErrorKind};
+
+/// No setting or event file is larger.
+const FILE_LIMIT: usize = 64 << 10;
+/// PID_MAX_LIMIT is 2^22, and a line of `cgroup.procs` has at most eight bytes; v1 may list a
+/// number twice.
+const PROCS_LIMIT: usize = 64 << 20;
+/// What all files of a kind return at most in one read(2).
+const CHUNK: usize = 4096;
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A cgroup's directory.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    fd: OwnedFd,
+    /// For messages only: nothing is looked up by it again.
+    path: PathBuf,
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Dir {
+    /// Opens a directory by its path: only for the place where a hierarchy is mounted.
+    pub(super) fn open_mount(path: &Path) -> Result<Self, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a child.
+    pub(super) fn child(&self, name: &str) -> Result<Self, Errno> {
+        let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty()))?;
+        Ok(Self { fd, path: self.path.join(name) })
+    }
+
+    /// Opens what is below, component by component; cgroup file systems have no links.
+    pub(super) fn descend(&self, path: &str) -> Result<Self, Errno> {
+        // An empty path is this directory itself.
+        let relative = if path.is_empty() { "." } else { path };
+        let fd =
+            retry_on_intr(|| rustix::fs::openat(&self.fd, relative, DIRECTORY, Mode::empty()))?;
+        Ok(Self { fd, path: self.path.join(path) })
+    }
+
+    /// The parent. It stays the parent: a cgroup can't be moved to another one.
+    pub(super) fn parent(&self) -> Result<Self, Errno> {
+        let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, "..", DIRECTORY, Mode::empty()))?;
+        Ok(Self { fd, path: self.path.parent().unwrap_or(Path::new("/")).to_owned() })
+    }
+
+    /// Makes a child, mode 0755 whatever the caller's umask is; false if it was there.
+    pub(super) fn make(&self, name: &str) -> Result<(Self, bool), Errno> {
+        let mode = Mode::from_raw_mode(0o755);
+        let made = match rustix::fs::mkdirat(&self.fd, name, mode) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(errno) => return Err(errno),
+        };
+        let child = self.child(name)?;
+        if made {
+            rustix::fs::fchmod(&child.fd, mode)?;
+        }
+        Ok((child, made))
+    }
+
+    /// Removes a child that has no children and no processes.
+    fn rmdir(&self, name: impl Arg + Copy) -> Result<(), Errno> {
+        match retry_on_intr(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)) {
+            Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Removes this directory, unless another one has its name by now. Returns the parent.
+    pub(super) fn remove_self(&self) -> Result<Self, Errno> {
+        let Some(name) = self.path.file_name() else { return Err(Errno::BUSY) };
+        let parent = self.parent()?;
+        let own = rustix::fs::fstat(&self.fd)?;
+        match rustix::fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) if found.st_ino == own.st_ino => parent.rmdir(name)?,
+            Ok(_) | Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(errno) => return Err(errno),
+        }
+        Ok(parent)
+    }
+
+    /// Removes this directory and its parents, as many as `count` says, as far as that is
+    /// possible: others may use them by now.
+    pub(super) fn remove_upwards(self, count: usize) {
+        let mut current = self;
+        for _ in 0..count {
+            match current.remove_self() {
+                Ok(parent) => current = parent,
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Opens a file of this cgroup.
+    pub(super) fn open(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))
+    }
+
+    /// Writes a value to a file: never creates one.
+    pub(super) fn write(&self, name: &str, value: &str) -> Result<(), Errno> {
+        let file = self.open(name, OFlags::WRONLY)?;
+        let written = retry_on_intr(|| rustix::io::write(&file, value.as_bytes()))?;
+        if written == value.len() { Ok(()) } else { Err(Errno::IO) }
+    }
+
+    /// Reads a file of settings or events.
+    pub(super) fn read(&self, name: &str) -> Result<String, Errno> {
+        read_from_start(&self.open(name, OFlags::RDONLY)?, FILE_LIMIT)
+    }
+
+    /// The value behind a key in a file of `key value` lines, such as `memory.events`.
+    pub(super) fn read_key(&self, name: &str, key: &str) -> Result<Option<u64>, Errno> {
+        Ok(find_key(&self.read(name)?, key))
+    }
+
+    /// The children's names. Most cgroups have none, and the link count says so: kernfs counts
+    /// a directory's children in it.
+    fn children(&self) -> Result<Vec<String>, Errno> {
+        if rustix::fs::fstat(&self.fd)?.st_nlink <= 2 {
+            return Ok(Vec::new());
+        }
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if entry.file_type() == FileType::Directory && name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Adds the processes of this cgroup alone.
+    fn collect_pids(&self, pids: &mut Vec<Pid>) -> Result<(), Errno> {
+        let text = match self.open("cgroup.procs", OFlags::RDONLY) {
+            Ok(file) => read_from_start(&file, PROCS_LIMIT),
+            Err(errno) => Err(errno),
+        };
+        match text {
+            // 0 is a process that this pid namespace has no number for.
+            Ok(text) => {
+                let numbers = text.lines().filter_map(|line| line.parse().ok());
+                pids.extend(numbers.filter_map(Pid::from_raw));
+                Ok(())
+            }
+            // A threaded cgroup has no list of processes: its domain's list has them.
+            Err(Errno::OPNOTSUPP | Errno::NOENT | Errno::NODEV) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The processes of this cgroup and all below.
+    pub(super) fn pids(&self) -> Result<Vec<Pid>, Errno> {
+        let mut pids = Vec::new();
+        self.collect_pids(&mut pids)?;
+        self.walk(|event| match event {
+            Walk::Enter(dir) => dir.collect_pids(&mut pids),
+            Walk::Leave(..) => Ok(()),
+        })?;
+        pids.sort_unstable_by_key(|pid| pid.as_raw_pid());
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Removes all cgroups below, the deepest first. Returns one that is still in use, if any.
+    pub(super) fn remove_children(&self) -> Result<Option<PathBuf>, Errno> {
+        let mut busy = None;
+        self.walk(|event| match event {
+            Walk::Enter(_) => Ok(()),
+            Walk::Leave(parent, name) => match parent.rmdir(name) {
+                Err(Errno::BUSY | Errno::NOTEMPTY) => {
+                    busy.get_or_insert_with(|| parent.path.join(name));
+                    Ok(())
+                }
+                other => other,
+            },
+        })?;
+        Ok(busy)
+    }
+
+    /// Visits everything below. A container may nest cgroups as deep as it likes: so neither the
+    /// stack nor the number of open descriptors grows with the depth.
+    fn walk(&self, mut visit: impl FnMut(Walk<'_>) -> Result<(), Errno>) -> Result<(), Errno> {
+        let mut current = self.child(".")?;
+        current.path.clone_from(&self.path);
+        let mut pending = vec![(String::new(), current.children()?)];
+        while let Some((_, children)) = pending.last_mut() {
+            if let Some(name) = children.pop() {
+                match current.child(&name) {
+                    Ok(child) => {
+                        visit(Walk::Enter(&child))?;
+                        let grandchildren = match child.children() {
+                            Err(Errno::NOENT | Errno::NODEV) => Vec::new(),
+                            other => other?,
+                        };
+                        current = child;
+                        pending.push((name, grandchildren));
+                    }
+                    Err(Errno::NOENT | Errno::NODEV) => {}
+                    Err(errno) => return Err(errno),
+                }
+            } else if let Some((name, _)) = pending.pop()
+                && !pending.is_empty()
+            {
+                current = current.parent()?;
+                visit(Walk::Leave(&current, &name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was not possible, with the file it was about.
+    pub(super) fn error(&self, what: &'static str, file: &str, errno: Errno) -> Error {
+        let path = if file.is_empty() { self.path.clone() } else { self.path.join(file) };
+        Error::system(what, errno).with_kind(ErrorKind::Cgroup).with_file(path)
+    }
+}
+
+/// A step of [`Dir::walk`].
+enum Walk<'a> {
+    /// A cgroup is reached.
+    Enter(&'a Dir),
+    /// A cgroup and all below it are done: its parent and its name.
+    Leave(&'a Dir, &'a str),
+}
+
+/// Reads a file of kernfs as it is now, whatever was read from this descriptor before. That also
+/// resets what poll(2) reports about it.
+pub(super) fn read_from_start(file: &OwnedFd, limit: usize) -> Result<String, Errno> {
+    let mut text = Vec::new();
+    let mut chunk = [0; CHUNK];
+    loop {
+        let offset = text.len() as u64;
+        let count = retry_on_intr(|| rustix::io::pread(file, &mut chunk, offset))?;
+        let part = chunk.get(..count).unwrap_or_default();
+        if part.is_empty() {
+            return String::from_utf8(text).map_err(|_| Errno::ILSEQ);
+        }
+        text.extend_from_slice(part);
+        if text.len() > limit {
+            return Err(Errno::FBIG);
+        }
+    }
+}
+
+pub(super) fn find_key(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}

@@ -1,0 +1,119 @@
+//! Freezing and thawing: cgroup2's own freezer, or the v1 controller (cgroup-v1/
+//! freezer-subsystem.rst). On a hybrid host cgroup2's is used: a process frozen by it can still be
+//! killed, and there is an event for the moment when all are frozen.
+
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::Cgroup;
+use super::dir::Dir;
+use super::events::Events;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A process in uninterruptible sleep can't be frozen before it wakes up.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to sleep before looking at the v1 freezer again.
+const PAUSE: Duration = Duration::from_millis(1);
+/// How many looks at FREEZING before the freezer is thawed for a moment.
+const LOOKS: u32 = 50;
+
+const FREEZE: &str = "cgroup.freeze";
+const STATE: &str = "freezer.state";
+
+impl Cgroup {
+    /// Stops all processes; returns when they are stopped. If that takes too long, all run again.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        if let Some(dir) = &self.unified {
+            match dir.write(FREEZE, "1") {
+                Ok(()) => {
+                    let frozen = Events::open(dir)
+                        .and_then(|events| events.wait("frozen", 1, Instant::now() + TIMEOUT));
+                    return finish(dir, FREEZE, "0", frozen);
+                }
+                Err(Errno::NOENT) => {} // before Linux 5.2
+                Err(errno) => return Err(dir.error("freeze the cgroup", FREEZE, errno)),
+            }
+        }
+        match self.legacy_dir("freezer") {
+            Some(dir) => finish(dir, STATE, "THAWED", freeze_legacy(dir)),
+            None => Err(Error::new(ErrorKind::Unsupported, "cannot freeze: no freezer cgroup")),
+        }
+    }
+
+    /// Lets all processes run again.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        for (dir, file, value) in [
+            (self.unified.as_ref(), FREEZE, "0"),
+            // In hybrid mode, too: another program may have frozen the container there.
+            (self.legacy_dir("freezer"), STATE, "THAWED"),
+        ] {
+            match dir.map_or(Ok(()), |dir| dir.write(file, value)) {
+                Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+                Err(errno) => {
+                    let error = Error::system("thaw the cgroup", errno);
+                    return Err(error.with_kind(ErrorKind::Cgroup).with_file(file));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the cgroup or one above it is frozen, by whomever.
+    pub(crate) fn is_frozen(&self) -> Result<bool> {
+        if let Some(dir) = &self.unified {
+            match Events::open(dir).and_then(|events| events.has("frozen", 1)) {
+                Ok(true) => return Ok(true),
+                Ok(false) | Err(Errno::NOENT | Errno::NODEV) => {}
+                Err(errno) => return Err(dir.error("read", "cgroup.events", errno)),
+            }
+        }
+        let Some(dir) = self.legacy_dir("freezer") else { return Ok(false) };
+        match dir.read(STATE) {
+            Ok(state) => Ok(state.trim_end() == "FROZEN"),
+            // The root cgroup has no such file.
+            Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+            Err(errno) => Err(dir.error("read", STATE, errno)),
+        }
+    }
+}
+
+/// Thaws again what could not be frozen: nobody must be left half stopped.
+fn finish(
+    dir: &Dir,
+    file: &str,
+    thaw: &str,
+    frozen: std::result::Result<bool, Errno>,
+) -> Result<()> {
+    if frozen == Ok(true) {
+        return Ok(());
+    }
+    let errno = frozen.err().unwrap_or(Errno::TIMEDOUT);
+    let error = dir.error("freeze the cgroup", file, errno);
+    match dir.write(file, thaw) {
+        Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Err(error),
+        Err(errno) => Err(error.with_source(dir.error("thaw it again", file, errno))),
+    }
+}
+
+/// The v1 freezer has no event: there is nothing to wait for but the state itself, read again and
+/// again. A process that forks or is attached while it is FREEZING can keep it there for good,
+/// and writing FROZEN once more, sometimes after a thaw, is what gets it on; cgroup2's freezer
+/// was written to be free of that.
+fn freeze_legacy(dir: &Dir) -> std::result::Result<bool, Errno> {
+    let deadline = Instant::now() + TIMEOUT;
+    for look in 1_u32.. {
+        dir.write(STATE, "FROZEN")?;
+        if dir.read(STATE)?.trim_end() == "FROZEN" {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+        if look.is_multiple_of(LOOKS) {
+            dir.write(STATE, "THAWED")?;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(false)
+}

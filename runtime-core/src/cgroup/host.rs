@@ -1,0 +1,298 @@
+//! Which cgroup hierarchies this host has: cgroups(7), cgroup_namespaces(7), proc_pid_mountinfo(5).
+
+use std::path::Path;
+
+use rustix::fs::{FsWord, OFlags};
+
+use super::dir::{Dir, read_from_start};
+use super::paths::{Location, Paths, clean};
+use crate::error::{Error, ErrorKind, Result};
+
+/// `f_type` of cgroup2: <linux/magic.h>.
+const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
+/// Where the hierarchies are by custom, and the only place for the unified one.
+const MOUNTPOINT: &str = "/sys/fs/cgroup";
+/// Where systemd has cgroup2 in its hybrid layout.
+const HYBRID_MOUNTPOINT: &str = "/sys/fs/cgroup/unified";
+/// A machine with thousands of containers has thousands of mounts.
+const MOUNTINFO_LIMIT: usize = 64 << 20;
+/// The v1 controllers there are, and the one hierarchy without any that containers take part in:
+/// that of systemd. Others belong to whoever named them. The other words among a mount's options
+/// are flags.
+const LEGACY: [&str; 15] = [
+    "cpuset",
+    "cpu",
+    "cpuacct",
+    "blkio",
+    "memory",
+    "devices",
+    "freezer",
+    "net_cls",
+    "perf_event",
+    "net_prio",
+    "hugetlb",
+    "pids",
+    "rdma",
+    "misc",
+    "name=systemd",
+];
+
+/// The layout of the host's hierarchies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// v1 hierarchies only.
+    Legacy,
+    /// v1 hierarchies with the controllers, and cgroup2 with none that matters here.
+    Hybrid,
+    /// cgroup2 alone.
+    Unified,
+}
+
+/// Who makes the cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Manager {
+    /// hoist itself, in the cgroup file systems.
+    #[default]
+    Cgroupfs,
+    /// systemd, as units.
+    Systemd,
+}
+
+/// The host's hierarchies, each held open: what is below is reached through these descriptors.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// cgroup2, on unified and hybrid hosts.
+    unified: Option<Hierarchy>,
+    legacy: Vec<Hierarchy>,
+}
+
+/// A mounted hierarchy.
+#[derive(Debug)]
+pub(crate) struct Hierarchy {
+    /// v1 controllers, or `name=…` of a hierarchy without any; empty for cgroup2.
+    controllers: Vec<String>,
+    mountpoint: String,
+    /// Which cgroup of the hierarchy is mounted there: not `/` in a container without a cgroup
+    /// namespace of its own.
+    root: String,
+    dir: Dir,
+}
+
+impl Host {
+    /// Looks at the host. On a unified one it takes open(2) and fstatfs(2).
+    pub(crate) fn probe(manager: Manager) -> Result<Self> {
+        if manager == Manager::Systemd {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "hoist can't have systemd manage cgroups yet",
+            )
+            .with_hint("use the cgroupfs manager"));
+        }
+        let top = Dir::open_mount(Path::new(MOUNTPOINT)).map_err(|errno| {
+            Error::system("open the cgroup file system", errno)
+                .with_kind(ErrorKind::Cgroup)
+                .with_file(MOUNTPOINT)
+        })?;
+        if is_cgroup2(&top)? {
+            return Ok(Self { unified: Some(Hierarchy::unified(MOUNTPOINT, top)), legacy: vec![] });
+        }
+        let unified = match Dir::open_mount(Path::new(HYBRID_MOUNTPOINT)) {
+            Ok(dir) if is_cgroup2(&dir)? => Some(Hierarchy::unified(HYBRID_MOUNTPOINT, dir)),
+            _ => None,
+        };
+        let legacy = legacy_hierarchies(&read_proc("/proc/self/mountinfo")?);
+        if legacy.is_empty() {
+            return Err(Error::new(ErrorKind::Unsupported, "no cgroup hierarchy is mounted")
+                .with_file(MOUNTPOINT));
+        }
+        Ok(Self { unified, legacy })
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        match (&self.unified, self.legacy.is_empty()) {
+            (Some(_), true) => Mode::Unified,
+            (Some(_), false) => Mode::Hybrid,
+            (None, _) => Mode::Legacy,
+        }
+    }
+
+    /// Names a container's cgroup, without touching it.
+    ///
+    /// An absolute `cgroupsPath` is one below the hierarchies' roots. A relative one is, as in
+    /// runc, below hoist's own cgroup on v1, and beside it on v2: hoist's own has processes, so
+    /// it can't have children with controllers. Without one it is `/<id>`. `..` can't lead out.
+    pub(crate) fn paths(&self, cgroups_path: Option<&str>, id: &str) -> Result<Paths> {
+        let given = cgroups_path.filter(|path| !path.is_empty());
+        let inner = clean(given.unwrap_or(id));
+        if inner.is_empty() || inner.contains('\0') {
+            return Err(Error::config("/linux/cgroupsPath", "not a container's cgroup")
+                .with_hint("it has to name one below the root"));
+        }
+        let own = match given {
+            Some(path) if !path.starts_with('/') => Some(read_proc("/proc/self/cgroup")?),
+            _ => None,
+        };
+        Ok(self.name(&inner, given.is_some(), own.as_deref()))
+    }
+
+    /// The pure part: `own` is `/proc/self/cgroup` if the name is relative to it.
+    fn name(&self, inner: &str, requested: bool, own: Option<&str>) -> Paths {
+        let unified = self.unified.as_ref().map(|hierarchy| {
+            // In hybrid mode it is relative to the mount as well, for runc has it so.
+            let own = own.filter(|_| self.legacy.is_empty()).and_then(|own| own_cgroup(own, ""));
+            let parent = own.and_then(|own| own.rsplit_once('/')).map_or("", |(parent, _)| parent);
+            hierarchy.location(&clean(&format!("{parent}/{inner}")))
+        });
+        let legacy = self.legacy.iter().map(|hierarchy| {
+            let controller = hierarchy.controllers.first().map_or("", String::as_str);
+            let own = own.and_then(|own| own_cgroup(own, controller));
+            let own = own.and_then(|own| own.strip_prefix(hierarchy.root.trim_end_matches('/')));
+            hierarchy.location(&clean(&format!("{}/{inner}", own.unwrap_or(""))))
+        });
+        Paths { requested, unified, legacy: legacy.collect() }
+    }
+
+    /// The hierarchy that is mounted where the location says.
+    pub(super) fn mount(&self, location: &Location) -> Result<&Dir> {
+        let mut all = self.unified.iter().chain(&self.legacy);
+        all.find(|hierarchy| hierarchy.mountpoint == location.mountpoint)
+            .map(|hierarchy| &hierarchy.dir)
+            .ok_or_else(|| {
+                Error::new(ErrorKind::State, "the container's cgroup hierarchy is not mounted here")
+                    .with_file(&location.mountpoint)
+            })
+    }
+}
+
+impl Hierarchy {
+    fn unified(mountpoint: &str, dir: Dir) -> Self {
+        Self { controllers: vec![], mountpoint: mountpoint.into(), root: "/".into(), dir }
+    }
+
+    fn location(&self, path: &str) -> Location {
+        Location {
+            controllers: self.controllers.clone(),
+            mountpoint: self.mountpoint.clone(),
+            path: path.to_owned(),
+            made: 0,
+        }
+    }
+}
+
+fn is_cgroup2(dir: &Dir) -> Result<bool> {
+    let stat = rustix::fs::fstatfs(dir).map_err(|errno| dir.error("statfs", "", errno))?;
+    Ok(stat.f_type == CGROUP2_SUPER_MAGIC)
+}
+
+fn read_proc(path: &str) -> Result<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+        .and_then(|file| read_from_start(&file, MOUNTINFO_LIMIT))
+        .map_err(|errno| Error::system("read", errno).with_file(path))
+}
+
+/// The v1 hierarchies that can be reached. A line of mountinfo may be about a mount that another
+/// one covers: so the device number of what is there now decides.
+fn legacy_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
+    let mut found: Vec<Hierarchy> = Vec::new();
+    for mount in mountinfo.lines().filter_map(LegacyMount::parse) {
+        let known = |other: &Hierarchy| other.controllers == mount.controllers;
+        let by_custom = mount.mountpoint.starts_with(MOUNTPOINT);
+        if found.iter().any(known) && !by_custom {
+            continue;
+        }
+        let Ok(dir) = Dir::open_mount(Path::new(&mount.mountpoint)) else { continue };
+        if rustix::fs::fstat(&dir).map(|stat| device(stat.st_dev)) != Ok(mount.device) {
+            continue;
+        }
+        found.retain(|other| !known(other));
+        let LegacyMount { controllers, mountpoint, root, .. } = mount;
+        found.push(Hierarchy { controllers, mountpoint, root, dir });
+    }
+    found
+}
+
+fn device(number: u64) -> (u32, u32) {
+    (rustix::fs::major(number), rustix::fs::minor(number))
+}
+
+/// A line of mountinfo about a v1 hierarchy.
+#[derive(Debug, PartialEq, Eq)]
+struct LegacyMount {
+    device: (u32, u32),
+    root: String,
+    mountpoint: String,
+    controllers: Vec<String>,
+}
+
+impl LegacyMount {
+    fn parse(line: &str) -> Option<Self> {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let mut file_system = file_system.split(' ');
+        if file_system.next() != Some("cgroup") {
+            return None;
+        }
+        let options = file_system.nth(1)?;
+        let controllers: Vec<String> = options
+            .split(',')
+            .filter(|option| LEGACY.contains(option))
+            .map(str::to_owned)
+            .collect();
+        let mut fields = mount.split(' ');
+        let (major, minor) = fields.nth(2)?.split_once(':')?;
+        let device = (major.parse().ok()?, minor.parse().ok()?);
+        let root = unescape(fields.next()?)?;
+        let mountpoint = unescape(fields.next()?)?;
+        (!controllers.is_empty()).then_some(Self { device, root, mountpoint, controllers })
+    }
+}
+
+/// Undoes mountinfo's escapes: `\040` is a space.
+fn unescape(field: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let octal = (byte == b'\\').then(|| tail.get(..3)).flatten();
+        let octal = octal.and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(escaped) => {
+                bytes.push(escaped);
+                rest = tail.get(3..)?;
+            }
+            None => {
+                bytes.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The path in one line of `/proc/PID/cgroup`: `hierarchy:controllers:path`.
+fn own_cgroup<'a>(text: &'a str, controller: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        controllers.split(',').any(|name| name == controller).then_some(path)
+    })
+}
+
+#[cfg(test)]
+impl Host {
+    /// A host that exists nowhere: its directories are all `/`.
+    pub(crate) fn imagined(unified: Option<&str>, mountinfo: &str) -> Self {
+        let dir = || Dir::open_mount(Path::new("/")).unwrap();
+        let legacy = mountinfo.lines().filter_map(LegacyMount::parse).map(|mount| Hierarchy {
+            controllers: mount.controllers,
+            mountpoint: mount.mountpoint,
+            root: mount.root,
+            dir: dir(),
+        });
+        let unified = unified.map(|mountpoint| Hierarchy::unified(mountpoint, dir()));
+        Self { unified, legacy: legacy.collect() }
+    }
+
+    pub(crate) fn name_for_test(&self, inner: &str, own: Option<&str>) -> Paths {
+        self.name(&clean(inner), true, own)
+    }
+}

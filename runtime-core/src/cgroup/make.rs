@@ -1,0 +1,158 @@
+//! Making the directories of one hierarchy, from the top down.
+
+use rustix::io::Errno;
+
+use super::dir::Dir;
+use super::host::{Host, Mode};
+use super::limits::Write;
+use super::paths::Location;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How often a path is started anew because a directory in it was removed meanwhile.
+const TRIES: u32 = 32;
+
+const CONTROLLERS: &str = "cgroup.controllers";
+const SUBTREE: &str = "cgroup.subtree_control";
+const TYPE: &str = "cgroup.type";
+
+/// Controllers that work in threaded cgroups: cgroup-v2.rst, "Threads".
+const THREADED: [&str; 5] = ["cgroup", "cpu", "cpuset", "perf_event", "pids"];
+
+/// Makes the cgroup in cgroup2. Returns how many of the path's last directories were made.
+pub(super) fn unified(
+    host: &Host,
+    location: &Location,
+    mode: Mode,
+    writes: &[Write],
+) -> Result<(Dir, usize)> {
+    let top = host.mount(location)?;
+    if mode == Mode::Hybrid {
+        return path(top, location, |_, _| Ok(()));
+    }
+    let controllers =
+        top.read(CONTROLLERS).map_err(|errno| top.error("read", CONTROLLERS, errno))?;
+    path(top, location, |parent, child| {
+        enable(parent, &controllers)?;
+        check_type(child, writes)
+    })
+}
+
+/// Makes the cgroup in a v1 hierarchy. Returns how many of the path's last directories were
+/// made.
+pub(super) fn legacy(host: &Host, location: &Location) -> Result<(Dir, usize)> {
+    let top = host.mount(location)?;
+    if !location.has("cpuset") {
+        return path(top, location, |_, _| Ok(()));
+    }
+    // The cgroup's own cpus and mems are for its limits first: they may be exclusive.
+    let leaf = top.path().join(&location.path);
+    path(
+        top,
+        location,
+        |_, child| if child.path() == leaf { Ok(()) } else { inherit_cpuset(child) },
+    )
+}
+
+/// Makes a path below `top`, and calls `visit` with each directory and its parent.
+fn path(
+    top: &Dir,
+    location: &Location,
+    visit: impl Fn(&Dir, &Dir) -> Result<()>,
+) -> Result<(Dir, usize)> {
+    let mut tries = 0;
+    loop {
+        match attempt(top, location, &visit) {
+            // A container that ends may take with it the parent that we were about to use.
+            Err(error) if tries < TRIES && was_removed(&error) => tries += 1,
+            other => return other,
+        }
+    }
+}
+
+fn was_removed(error: &Error) -> bool {
+    let gone = [Errno::NOENT, Errno::NODEV].map(Errno::raw_os_error);
+    error.errno().is_some_and(|errno| gone.contains(&errno))
+}
+
+fn attempt(
+    top: &Dir,
+    location: &Location,
+    visit: &impl Fn(&Dir, &Dir) -> Result<()>,
+) -> Result<(Dir, usize)> {
+    let mut current: Option<Dir> = None;
+    let mut made = 0;
+    for name in location.path.split('/') {
+        let parent = current.as_ref().unwrap_or(top);
+        let result = match parent.make(name) {
+            Ok((child, new)) => {
+                made = if new { made + 1 } else { 0 };
+                let visited = visit(parent, &child);
+                current = Some(child);
+                visited
+            }
+            Err(errno) => Err(parent.error("make the cgroup", name, errno)),
+        };
+        if let Err(error) = result {
+            if let Some(deepest) = current {
+                deepest.remove_upwards(made);
+            }
+            return Err(error);
+        }
+    }
+    // A path has at least one component, and `clean` leaves no empty one.
+    current.map(|dir| (dir, made)).ok_or_else(|| top.error("make the cgroup", "", Errno::INVAL))
+}
+
+/// Enables controllers for a cgroup's children. Those that can't be had are left out here: one
+/// that is needed is missed when its limit is set.
+fn enable(parent: &Dir, controllers: &str) -> Result<()> {
+    let enabled = parent.read(SUBTREE).map_err(|errno| parent.error("read", SUBTREE, errno))?;
+    let missing: Vec<String> = controllers
+        .split_whitespace()
+        .filter(|wanted| !enabled.split_whitespace().any(|have| have == *wanted))
+        .map(|controller| format!("+{controller}"))
+        .collect();
+    // All at once, or, as one that is refused spoils the write, one by one.
+    if !missing.is_empty() && parent.write(SUBTREE, &missing.join(" ")).is_err() {
+        for controller in &missing {
+            let _ = parent.write(SUBTREE, controller);
+        }
+    }
+    Ok(())
+}
+
+/// A cgroup below a threaded one, or below one that has processes of its own in a threaded
+/// domain, is invalid until it is made threaded; and then controllers that account to processes
+/// are not to be had. As in runc, a container that doesn't ask for these is content with that.
+fn check_type(child: &Dir, writes: &[Write]) -> Result<()> {
+    let kind = child.read(TYPE).map_err(|errno| child.error("read", TYPE, errno))?;
+    let kind = kind.trim_end();
+    if kind == "domain" {
+        return Ok(());
+    }
+    if let Some(write) = writes.iter().find(|write| !THREADED.contains(&write.controller)) {
+        let message =
+            format!("a cgroup of type {kind:?} can't have the controller {}", write.controller);
+        return Err(Error::new(ErrorKind::Cgroup, message)
+            .with_file(child.path())
+            .with_pointer(write.full_pointer()));
+    }
+    if kind == "domain invalid" {
+        child.write(TYPE, "threaded").map_err(|errno| child.error("make threaded", TYPE, errno))?;
+    }
+    Ok(())
+}
+
+/// A new v1 cpuset has no CPUs and no memory nodes, and takes no process (cgroup-v1/cpusets.rst):
+/// it gets its parent's, unless it has some.
+pub(super) fn inherit_cpuset(dir: &Dir) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let read = |dir: &Dir| dir.read(file).map_err(|errno| dir.error("read", file, errno));
+        if read(dir)?.trim_end().is_empty() {
+            let parent = dir.parent().map_err(|errno| dir.error("open", "..", errno))?;
+            dir.write(file, read(&parent)?.trim_end())
+                .map_err(|errno| dir.error("write", file, errno))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,522 @@
+//! create: from a bundle to a container whose process waits to be started; and `run`, which
+//! starts it in the same go.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use hoist_init::page::Sync;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+
+use super::exec::Target;
+use super::notify::Listener;
+use super::state::Status;
+use super::{Container, facts, failure, idmap_holder, lsm};
+use crate::cgroup::{self, Cgroup};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::{self, Kind};
+use crate::intel_rdt::{self, Resctrl};
+use crate::netdevice;
+use crate::options::CreateOptions;
+use crate::plan::{self, Passed, Plan};
+use crate::procfs::Proc;
+use crate::runtime::Shared;
+use crate::seccomp::Filter;
+use crate::signal::Signal;
+use crate::spawn::idmap;
+use crate::spawn::{Conversation, Event, Spawn};
+use crate::spec::Bundle;
+use crate::spec::namespaces::Namespaces;
+use crate::state::{Locked, Phase, Record, StateDir};
+use crate::stdio::Pipes;
+use crate::timings::Clock;
+
+/// Compiles the bundle. Touches nothing.
+pub(crate) fn plan(
+    shared: &Shared,
+    id: &str,
+    bundle: &Bundle,
+    options: &CreateOptions,
+    fused: bool,
+    made: Option<&cgroup::Paths>,
+) -> Result<(Plan, Option<Arc<Filter>>)> {
+    let filter = match bundle.spec().linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
+        Some(profile) => Some(shared.filters.get(profile)?),
+        None => None,
+    };
+    let facts = facts::create(shared, id, bundle, made)?;
+    let options = plan::Options {
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: u32::try_from(options.preserved.len()).unwrap_or(u32::MAX),
+        timings: options.timings,
+        listener: !fused,
+        extra_env: &options.environment,
+    };
+    let plan = plan::compile_create(
+        bundle,
+        &facts.borrow(id),
+        &options,
+        filter.as_deref().map(facts::filter),
+    )?;
+    Ok((plan, filter))
+}
+
+/// Creates a container; with `fused` also starts it.
+pub(crate) fn create(
+    shared: &Arc<Shared>,
+    id: &str,
+    bundle: Bundle,
+    options: CreateOptions,
+    fused: bool,
+) -> Result<Container> {
+    let mut clock = Clock::start(options.timings);
+    check_terminal(&bundle, &options)?;
+    crate::state::validate_id(id)?;
+    lsm::check(bundle.spec())?;
+    let (plan, filter) = plan(shared, id, &bundle, &options, fused, None)?;
+    clock.lap("compile");
+
+    let root = StateDir::open_or_create(&shared.root)?;
+    let locked = root.create(id)?;
+    let mut work = Work {
+        shared,
+        bundle: &bundle,
+        options: &options,
+        plan,
+        filter,
+        record: None,
+        cgroup: None,
+        conversation: None,
+        hooked: false,
+        clock,
+    };
+    match work.build(&locked, fused) {
+        Ok(done) => Ok(work.finish(locked, done)?),
+        Err(error) => {
+            work.undo(locked);
+            Err(error)
+        }
+    }
+}
+
+fn check_terminal(bundle: &Bundle, options: &CreateOptions) -> Result<()> {
+    let terminal = bundle
+        .spec()
+        .process()
+        .as_ref()
+        .and_then(oci_spec::runtime::Process::terminal)
+        .unwrap_or(false);
+    // runc's wording.
+    match (terminal, options.console_socket.is_some()) {
+        (true, false) => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            "cannot allocate tty if runc will detach without setting console socket",
+        )
+        .with_pointer("/process/terminal")),
+        (false, true) => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            "cannot use console socket if runc will not detach or allocate tty",
+        )
+        .with_pointer("/process/terminal")),
+        _ => Ok(()),
+    }
+}
+
+/// A container that is being made: everything that a failure has to undo.
+struct Work<'a> {
+    shared: &'a Arc<Shared>,
+    bundle: &'a Bundle,
+    options: &'a CreateOptions,
+    plan: Plan,
+    filter: Option<Arc<Filter>>,
+    record: Option<Record>,
+    cgroup: Option<Cgroup>,
+    conversation: Option<Conversation>,
+    /// Hooks that have something to be undone were begun.
+    hooked: bool,
+    clock: Clock,
+}
+
+/// What a container has once it is made.
+struct Done {
+    pidfd: OwnedFd,
+    pipes: Pipes,
+    warnings: Vec<String>,
+}
+
+impl Work<'_> {
+    fn build(&mut self, locked: &Locked, fused: bool) -> Result<Done> {
+        let spec = self.bundle.spec();
+        let proc = Proc::open()?;
+        let host = self.shared.host()?;
+        let linux = spec.linux().as_ref();
+        let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+        let paths = host.paths(cgroups_path.and_then(std::path::Path::to_str), locked.id())?;
+        let own = rustix::process::getpid();
+        let creator = proc
+            .identify(own)?
+            .ok_or_else(|| Error::new(ErrorKind::State, "this process isn't in /proc"))?;
+        let mut record = Record::new(locked.id(), creator);
+        record.oci_version.clone_from(spec.version());
+        record.bundle = self.bundle.path().to_owned();
+        record.rootfs = self.bundle.rootfs().to_owned();
+        record.annotations =
+            spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+        record.cgroup = to_json(&paths)?;
+        let rdt = match linux.and_then(|linux| linux.intel_rdt().as_ref()) {
+            Some(config) => Some((Resctrl::open()?, config)),
+            None => None,
+        };
+        if let Some((resctrl, config)) = &rdt {
+            record.intel_rdt = Some(resctrl.plan(config, locked.id())?);
+        }
+        // A cgroup that somebody uses must not be in the record: to delete is to kill what is there.
+        if let Some(pid) = Cgroup::open(host, &paths)?.pids()?.first() {
+            return Err(Error::new(
+                ErrorKind::Cgroup,
+                format!("container's cgroup is not empty: process {pid} found"),
+            )
+            .with_pointer("/linux/cgroupsPath"));
+        }
+        record.private_pid = Namespaces::of(spec).is_new(LinuxNamespaceType::Pid);
+        // What is about to be made is written down first: whoever finds only this can remove it.
+        locked.write_record(&record)?;
+        let config = serde_json::to_vec(spec)
+            .map_err(|e| Error::new(ErrorKind::State, "record the configuration").with_source(e))?;
+        locked.write_config(&config)?;
+        let record = self.record.insert(record);
+        if let (Some((resctrl, config)), Some(group)) = (&rdt, &mut record.intel_rdt) {
+            resctrl.make(group, config)?;
+            locked.write_record(record)?;
+        }
+        self.clock.lap("state");
+
+        let nodes = linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
+        let request = cgroup::Request {
+            resources: linux.and_then(|linux| linux.resources().as_ref()),
+            nodes,
+            rootless: !rustix::process::geteuid().is_root() || facts::in_user_namespace(),
+        };
+        let cgroup = self.cgroup.insert(Cgroup::create(host, &paths, &request)?);
+        record.cgroup = to_json(cgroup.paths())?;
+        if cgroup.paths().shape() != paths.shape() {
+            // A hierarchy in which hoist may make nothing was left out.
+            let made = cgroup.paths().clone();
+            self.plan =
+                plan(self.shared, locked.id(), self.bundle, self.options, fused, Some(&made))?.0;
+        }
+        self.clock.lap("cgroup");
+
+        let listener = if fused { None } else { Some(locked.listen()?) };
+        let holders = idmap_holder::make(self.shared.image()?, self.plan.passed())?;
+        let placement = self.cgroup.as_ref().ok_or_else(gone)?.placement()?;
+        let passed = self.passed(&placement, listener.as_ref(), &holders)?;
+        let stdio = self.options.stdio.open()?;
+        let preserved: Vec<BorrowedFd<'_>> =
+            self.options.preserved.iter().map(AsFd::as_fd).collect();
+        let conversation = Spawn {
+            image: self.shared.image()?,
+            plan: self.plan.bytes(),
+            steps: u32::try_from(self.plan.len()).unwrap_or(u32::MAX),
+            stdio: stdio.descriptors(),
+            preserved: &preserved,
+            passed: &passed,
+        }
+        .start()?;
+        self.conversation = Some(conversation);
+        self.clock.lap("spawn");
+        let pipes = stdio.into_pipes();
+        self.converse(locked, &proc, fused)?;
+        self.clock.lap("init");
+
+        let Some(conversation) = &mut self.conversation else { return Err(gone()) };
+        let snapshot = conversation.report.read()?;
+        let warnings = super::ungranted_warning(snapshot.ungranted);
+        let inner = conversation.take_inner().ok_or_else(gone)?;
+        Ok(Done { pidfd: inner.pidfd, pipes, warnings })
+    }
+
+    /// The descriptors that the plan asks for, in its order.
+    fn passed<'b>(
+        &'b self,
+        placement: &'b cgroup::Placement<'_>,
+        listener: Option<&'b OwnedFd>,
+        holders: &'b idmap_holder::Holders,
+    ) -> Result<Vec<BorrowedFd<'b>>> {
+        let missing = || {
+            Error::new(ErrorKind::Unsupported, "the plan asks for a descriptor that isn't there")
+        };
+        self.plan
+            .passed()
+            .iter()
+            .map(|what| match what {
+                Passed::ConsoleSocket => self.options.console_socket.as_ref().map(AsFd::as_fd),
+                Passed::StartListener => listener.map(AsFd::as_fd),
+                Passed::CgroupDir => placement.v2_dir,
+                Passed::CgroupTasks(n) => placement.v1_tasks.get(*n as usize).map(AsFd::as_fd),
+                Passed::IdMap(map) => holders.get(map),
+                Passed::Process | Passed::CgroupNamespace => None,
+            })
+            .map(|fd| fd.ok_or_else(missing))
+            .collect()
+    }
+
+    /// Does the library's part at each point at which init waits for it.
+    fn converse(&mut self, locked: &Locked, proc: &Proc, fused: bool) -> Result<()> {
+        loop {
+            let Some(conversation) = &mut self.conversation else { return Err(gone()) };
+            match conversation.next()? {
+                Event::Cloned => self.cloned(proc)?,
+                Event::Sync(point) => {
+                    self.synchronize(point, proc)?;
+                    let conversation = self.conversation.as_ref().ok_or_else(gone)?;
+                    if point == Sync::Start {
+                        let listener = Listener::of(self.filter.as_deref())?;
+                        conversation.go()?;
+                        self.hand_over(listener)?;
+                    } else {
+                        conversation.go()?;
+                    }
+                }
+                Event::Created => {
+                    self.commit(locked, proc, fused)?;
+                    let conversation = self.conversation.as_mut().ok_or_else(gone)?;
+                    if !fused {
+                        conversation.commit()?;
+                        conversation.reap_outer();
+                        return Ok(());
+                    }
+                    let hooks = self.bundle.spec().hooks().as_ref();
+                    if Kind::StartContainer.of(hooks).is_empty() {
+                        let listener = Listener::of(self.filter.as_deref())?;
+                        conversation.start()?;
+                        self.hand_over(listener)?;
+                    } else {
+                        conversation.start()?;
+                    }
+                }
+                Event::End => {
+                    let conversation = self.conversation.as_ref().ok_or_else(gone)?;
+                    let program = first_argument(self.bundle);
+                    if let Some(error) =
+                        failure::of(&conversation.report, Some(&self.plan), &program)?
+                    {
+                        return Err(error);
+                    }
+                    if fused {
+                        return self.run_hooks(Kind::Poststart, Status::Running);
+                    }
+                    return Err(gone());
+                }
+            }
+        }
+    }
+
+    /// Inner exists: what is set from outside.
+    fn cloned(&mut self, proc: &Proc) -> Result<()> {
+        let Some(inner) = self.conversation.as_ref().and_then(Conversation::inner) else {
+            return Err(gone());
+        };
+        if let Some(group) = self.record.as_ref().and_then(|record| record.intel_rdt.as_ref()) {
+            Resctrl::open()?.add(group, inner.pid()?)?;
+        }
+        // Not before: the owner of a cgroup of another user namespace can't be born in it.
+        if let (Some(cgroup), Some(owner)) = (&self.cgroup, cgroup_owner(self.bundle.spec())) {
+            cgroup.chown(owner)?;
+        }
+        let process = self.bundle.spec().process().as_ref();
+        super::set_oom_score(proc, inner, process.and_then(|process| process.oom_score_adj()))
+    }
+
+    fn synchronize(&mut self, point: Sync, proc: &Proc) -> Result<()> {
+        let spec = self.bundle.spec();
+        let linux = spec.linux().as_ref();
+        let inner = self.conversation.as_ref().and_then(Conversation::inner).ok_or_else(gone)?;
+        match point {
+            Sync::Maps => {
+                let empty = Vec::new();
+                let uids = linux.and_then(|l| l.uid_mappings().as_ref()).unwrap_or(&empty);
+                let gids = linux.and_then(|l| l.gid_mappings().as_ref()).unwrap_or(&empty);
+                let dir = proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?.ok_or_else(gone)?;
+                idmap::write_maps(&dir, uids, gids)
+            }
+            Sync::Namespaces => {
+                let Some(devices) = linux.and_then(|l| l.net_devices().as_ref()) else {
+                    return Ok(());
+                };
+                let netns = proc
+                    .dir_of(inner.pidfd.as_fd(), inner.pid()?)?
+                    .ok_or_else(gone)?
+                    .namespace("net")?;
+                netdevice::move_devices(netns.as_fd(), devices)
+            }
+            Sync::Hooks => {
+                self.hooked = true;
+                // prestart is from before the spec knew of a creating state, and its users
+                // expect what it was then.
+                self.run_hooks(Kind::Prestart, Status::Created)?;
+                self.run_hooks(Kind::CreateRuntime, Status::Creating)?;
+                self.run_hooks(Kind::CreateContainer, Status::Creating)
+            }
+            Sync::Start => self.run_hooks(Kind::StartContainer, Status::Created),
+            // Only a cgroup driver that places the process itself has the plan wait here.
+            Sync::Cgroup => Err(Error::new(ErrorKind::Unsupported, "no driver places the process")),
+        }
+    }
+
+    /// Once nothing but the filter and execve(2) are left for init.
+    fn hand_over(&self, listener: Option<Listener>) -> Result<()> {
+        let (Some(listener), Some(conversation)) = (listener, &self.conversation) else {
+            return Ok(());
+        };
+        let inner = conversation.inner().ok_or_else(gone)?;
+        let state = self.state(Status::Created)?;
+        listener.hand_over(&conversation.report, inner.pid, inner.pidfd.as_fd(), &state)
+    }
+
+    fn run_hooks(&self, kind: Kind, status: Status) -> Result<()> {
+        let hooks = self.bundle.spec().hooks().as_ref();
+        if kind.of(hooks).is_empty() {
+            return Ok(());
+        }
+        let state = self.state(status)?.to_string();
+        let inner = self.conversation.as_ref().and_then(Conversation::inner).ok_or_else(gone)?;
+        let image = self.shared.image()?;
+        let state = state.as_bytes();
+        match kind {
+            Kind::StartContainer => {
+                let target = Target {
+                    shared: self.shared,
+                    record: self.record.as_ref().ok_or_else(gone)?,
+                    status,
+                    spec: self.bundle.spec(),
+                    pidfd: inner.pidfd.as_fd(),
+                    dir: &Proc::open()?
+                        .dir_of(inner.pidfd.as_fd(), inner.pid()?)?
+                        .ok_or_else(gone)?,
+                    cgroup: self.cgroup.as_ref().ok_or_else(gone)?,
+                };
+                hooks::run(kind, hooks, state, &|hook, stdio| target.launch_hook(hook, stdio))
+            }
+            Kind::CreateContainer => {
+                let join = super::join_of(inner, self.bundle.rootfs())?;
+                hooks::run(kind, hooks, state, &|hook, stdio| {
+                    hooks::launch_from_host(image, Some(join), hook, stdio)
+                })
+            }
+            _ => hooks::run(kind, hooks, state, &|hook, stdio| {
+                hooks::launch_from_host(image, None, hook, stdio)
+            }),
+        }
+    }
+
+    fn state(&self, status: Status) -> Result<serde_json::Value> {
+        let record = self.record.as_ref().ok_or_else(gone)?;
+        let pid = self.conversation.as_ref().and_then(Conversation::inner).map_or(0, |i| i.pid);
+        Ok(super::state::oci_state(record, status, pid))
+    }
+
+    /// The point of no return: from here on the container exists for everybody.
+    fn commit(&mut self, locked: &Locked, proc: &Proc, fused: bool) -> Result<()> {
+        let inner = self.conversation.as_ref().and_then(Conversation::inner).ok_or_else(gone)?;
+        let identity = proc.identify(inner.pid()?)?.ok_or_else(gone)?;
+        let dir = proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?.ok_or_else(gone)?;
+        let mut namespaces = dir.namespaces()?;
+        // An unprivileged caller's init enters its time namespace only at execve(2).
+        if let Some(time) = dir.time_for_children() {
+            namespaces.insert("time".to_owned(), time);
+        }
+        let record = self.record.as_mut().ok_or_else(gone)?;
+        record.creator = None;
+        record.init = Some(identity);
+        record.namespaces = namespaces;
+        record.phase = if fused { Phase::Started } else { Phase::Created };
+        locked.write_record(record)
+    }
+
+    fn finish(mut self, locked: Locked, done: Done) -> Result<Container> {
+        let cgroup = self.cgroup.take();
+        let timings = match &self.conversation {
+            Some(conversation) => self.clock.finish(&self.plan, &conversation.report)?,
+            None => crate::timings::Timings::default(),
+        };
+        let mut warnings = self.bundle.warnings().to_vec();
+        warnings.extend(done.warnings);
+        let dir = (*locked).clone();
+        drop(locked);
+        Ok(Container {
+            shared: self.shared.clone(),
+            dir,
+            pidfd: Some(done.pidfd),
+            cgroup,
+            pipes: done.pipes,
+            timings,
+            warnings,
+        })
+    }
+
+    /// After a failure nothing is left: process, cgroup, state.
+    fn undo(mut self, locked: Locked) {
+        if let Some(mut conversation) = self.conversation.take() {
+            if let Some(inner) = conversation.take_inner() {
+                super::kill_and_reap(&inner.pidfd);
+            }
+            drop(conversation);
+        }
+        let mut clean = true;
+        if let Some(cgroup) = self.cgroup.take() {
+            clean &= cgroup.kill_all(Signal::KILL).is_ok();
+            clean &= cgroup.remove().is_ok();
+        }
+        if let Some(group) = self.record.as_ref().and_then(|record| record.intel_rdt.as_ref()) {
+            clean &= intel_rdt::remove(group).is_ok();
+        }
+        if clean {
+            let _ = locked.remove();
+        } // else the record stays, so that what is left can be deleted
+        if let (true, Some(record), Ok(image)) = (self.hooked, &self.record, self.shared.image()) {
+            // What createRuntime hooks have set up, poststop hooks take down.
+            let hooks = self.bundle.spec().hooks().as_ref();
+            let state = super::state::oci_state(record, Status::Stopped, 0).to_string();
+            drop(hooks::run_all(Kind::Poststop, hooks, state.as_bytes(), &|hook, stdio| {
+                hooks::launch_from_host(image, None, hook, stdio)
+            }));
+        }
+    }
+}
+
+/// `process.args[0]`, for messages.
+fn first_argument(bundle: &Bundle) -> String {
+    let process = bundle.spec().process().as_ref();
+    process.and_then(|p| p.args().as_ref()?.first().cloned()).unwrap_or_default()
+}
+
+/// Who gets the container's cgroup: the container's user, where it has a user and a cgroup
+/// namespace of its own and sees its cgroup writable (runtime-spec config-linux.md, "Cgroup
+/// ownership").
+fn cgroup_owner(spec: &Spec) -> Option<u32> {
+    let namespaces = Namespaces::of(spec);
+    let new = |kind| namespaces.is_new(kind);
+    let writable = spec.mounts().iter().flatten().any(|mount| {
+        let readonly = |options: &Vec<String>| options.iter().any(|option| option == "ro");
+        matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"))
+            && !mount.options().as_ref().is_some_and(readonly)
+    });
+    if !new(LinuxNamespaceType::User) || !new(LinuxNamespaceType::Cgroup) || !writable {
+        return None;
+    }
+    let uid = spec.process().as_ref()?.user().uid();
+    spec.linux().as_ref()?.uid_mappings().as_ref()?.iter().find_map(|map| {
+        let offset = uid.checked_sub(map.container_id()).filter(|offset| *offset < map.size())?;
+        map.host_id().checked_add(offset)
+    })
+}
+
+fn to_json(paths: &cgroup::Paths) -> Result<serde_json::Value> {
+    serde_json::to_value(paths)
+        .map_err(|e| Error::new(ErrorKind::State, "record the cgroup").with_source(e))
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Step, "the container's process is gone")
+}

@@ -1,0 +1,283 @@
+//! exec: one more process in a container that runs.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use oci_spec::runtime::{Hook, LinuxNamespaceType, Process as ProcessSpec, Spec};
+
+use super::notify::Listener;
+use super::state::{Status, oci_state};
+use super::{Container, failure};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, ErrorKind, Result};
+use crate::intel_rdt::Resctrl;
+use crate::options::ExecOptions;
+use crate::plan::{self, Passed, Plan};
+use crate::process::Process;
+use crate::procfs::{self, Proc, ProcessDir};
+use crate::runtime::Shared;
+use crate::spawn::{Conversation, Event, Inner, Spawn};
+use crate::spec::namespaces::Namespaces;
+use crate::state::Record;
+use crate::timings::Clock;
+
+impl Container {
+    /// Starts a process in the container: in all its namespaces and its cgroup, with exactly the
+    /// confinement that `process` and the container's configuration give it (seccomp filter and
+    /// LSM labels included).
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] unless the container runs,
+    /// [`ErrorKind::CommandNotFound`] or [`ErrorKind::CommandNotExecutable`] for the program.
+    pub fn exec(&self, process: &ProcessSpec, options: ExecOptions) -> Result<Process> {
+        self.exec_inner(process, &options).map_err(|error| error.in_operation("exec in", self.id()))
+    }
+
+    fn exec_inner(&self, process: &ProcessSpec, options: &ExecOptions) -> Result<Process> {
+        let mut clock = Clock::start(options.timings);
+        let spec = self.spec()?;
+        let (process, mut warnings) = crate::spec::validate_process(process)?;
+        let process = &process;
+        super::lsm::check_process(process)?;
+        let (record, status, init) = self.current()?;
+        let init = match (status, init) {
+            (Status::Paused, _) if !options.ignore_paused => {
+                return Err(wrong_state(
+                    "cannot exec in a paused container (use --ignore-paused to override)",
+                ));
+            }
+            (Status::Running | Status::Created | Status::Paused, Some(init)) => init,
+            // runc's wording.
+            (Status::Stopped, _) | (_, None) => {
+                return Err(wrong_state("cannot exec in a stopped container"));
+            }
+            (status, _) => {
+                return Err(wrong_state(format!("cannot exec in a container that is {status}")));
+            }
+        };
+        let terminal = process.terminal().unwrap_or(false);
+        if terminal != options.console_socket.is_some() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                if terminal {
+                    "cannot allocate tty if runc will detach without setting console socket"
+                } else {
+                    "cannot use console socket if runc will not detach or allocate tty"
+                },
+            ));
+        }
+
+        check_namespaces(&record.namespaces, &init.dir.namespaces()?)?;
+        let cgroup = self.cgroup(&record)?;
+        let target = Target {
+            shared: &self.shared,
+            spec: &spec,
+            record: &record,
+            status,
+            pidfd: init.pidfd.as_fd(),
+            dir: &init.dir,
+            cgroup: &cgroup,
+        };
+        let stdio = options.stdio.open()?;
+        let mut joined = target.launch(process, None, options, stdio.descriptors(), &mut clock)?;
+        clock.lap("init");
+        warnings.extend(super::ungranted_warning(joined.conversation.report.read()?.ungranted));
+        let timings = clock.finish(&joined.plan, &joined.conversation.report)?;
+        let inner = joined.take_inner()?;
+        Ok(Process {
+            pid: inner.pid,
+            child: self.shared.children.add(self.id(), inner.pidfd),
+            pipes: stdio.into_pipes(),
+            timings,
+            warnings,
+        })
+    }
+}
+
+/// A container that a process joins.
+pub(super) struct Target<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) spec: &'a Spec,
+    pub(super) record: &'a Record,
+    pub(super) status: Status,
+    /// The container's first process.
+    pub(super) pidfd: BorrowedFd<'a>,
+    pub(super) dir: &'a ProcessDir,
+    pub(super) cgroup: &'a Cgroup,
+}
+
+/// A process that has joined and whose program was executed.
+pub(super) struct Joined {
+    plan: Plan,
+    conversation: Conversation,
+}
+
+impl Joined {
+    fn take_inner(&mut self) -> Result<Inner> {
+        let inner = self.conversation.take_inner();
+        inner.ok_or_else(|| Error::new(ErrorKind::Step, "hoist-init reported no process"))
+    }
+}
+
+impl Target<'_> {
+    /// Runs a startContainer hook: a program of the container's own image, so it gets the
+    /// container's user, capabilities and filter, and no more.
+    pub(super) fn launch_hook(&self, hook: &Hook, stdio: [BorrowedFd<'_>; 3]) -> Result<Inner> {
+        let missing = || Error::config("/process", "process property must not be empty");
+        let mut process = self.spec.process().clone().ok_or_else(missing)?;
+        let name = vec![hook.path().to_string_lossy().into_owned()];
+        let arguments = hook.args().clone().filter(|arguments| !arguments.is_empty());
+        process.set_args(Some(arguments.unwrap_or(name)));
+        // As in runc, which has always done so, a hook without an environment gets the process's.
+        if let Some(environment) = hook.env().clone().filter(|environment| !environment.is_empty())
+        {
+            process.set_env(Some(environment));
+        }
+        process.set_terminal(None);
+        let mut clock = Clock::start(false);
+        let options = ExecOptions::new();
+        self.launch(&process, Some(hook), &options, stdio, &mut clock)?.take_inner()
+    }
+
+    /// Does the library's part; init waits for it at its one barrier if there is any.
+    fn converse(
+        &self,
+        conversation: &mut Conversation,
+        proc: &Proc,
+        score: Option<i32>,
+        listener: Option<&Listener>,
+    ) -> Result<()> {
+        loop {
+            match conversation.next()? {
+                Event::Cloned => {
+                    let Some(inner) = conversation.inner() else { continue };
+                    // A resctrl group is inherited by children only, which this process isn't.
+                    if let Some(group) = &self.record.intel_rdt {
+                        Resctrl::open()?.add(group, inner.pid()?)?;
+                    }
+                    super::set_oom_score(proc, inner, score)?;
+                }
+                Event::Sync(_) => {
+                    conversation.go()?;
+                    if let (Some(listener), Some(inner)) = (listener, conversation.inner()) {
+                        let pid = self.record.init.as_ref().map_or(0, |i| i.pid.unsigned_abs());
+                        let state = oci_state(self.record, self.status, pid);
+                        let pidfd = inner.pidfd.as_fd();
+                        listener.hand_over(&conversation.report, inner.pid, pidfd, &state)?;
+                    }
+                }
+                Event::Created => {}
+                Event::End => return Ok(()),
+            }
+        }
+    }
+
+    fn launch(
+        &self,
+        process: &ProcessSpec,
+        hook: Option<&Hook>,
+        options: &ExecOptions,
+        stdio: [BorrowedFd<'_>; 3],
+        clock: &mut Clock,
+    ) -> Result<Joined> {
+        let proc = Proc::open()?;
+        let join = super::differing(&proc.own_namespaces()?, &self.dir.namespaces()?);
+        let seccomp = self.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let filter = seccomp.map(|profile| self.shared.filters.get(profile)).transpose()?;
+        let listener = Listener::of(filter.as_deref())?;
+        let cgroup = self.cgroup.below(&options.cgroups)?;
+        let placed = cgroup.placement()?;
+        let mut facts = super::facts::caller();
+        facts.set_placement(placed.shape());
+        let plan = plan::compile_exec(
+            process,
+            self.spec,
+            plan::ExecOptions { join, chroot: chroot(self.spec, &self.record.rootfs), hook },
+            &facts.borrow(&self.record.id),
+            &plan::Options {
+                preserve_fds: u32::try_from(options.preserved.len()).unwrap_or(u32::MAX),
+                timings: options.timings,
+                extra_env: &options.environment,
+                ..plan::Options::default()
+            },
+            filter.as_deref().map(super::facts::filter),
+        )?;
+        clock.lap("compile");
+
+        let cgroup_namespace = if plan.passed().contains(&Passed::CgroupNamespace) {
+            Some(self.dir.namespace("cgroup")?)
+        } else {
+            None
+        };
+        let given = |what: &Passed| -> Result<BorrowedFd<'_>> {
+            match what {
+                Passed::ConsoleSocket => options.console_socket.as_ref().map(AsFd::as_fd),
+                Passed::Process => Some(self.pidfd),
+                Passed::CgroupDir => placed.v2_dir,
+                Passed::CgroupTasks(n) => placed.v1_tasks.get(*n as usize).map(AsFd::as_fd),
+                Passed::CgroupNamespace => cgroup_namespace.as_ref().map(AsFd::as_fd),
+                Passed::StartListener | Passed::IdMap(_) => None,
+            }
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unsupported,
+                    "the plan asks for a descriptor that isn't there",
+                )
+            })
+        };
+        let passed = plan.passed().iter().map(given).collect::<Result<Vec<_>>>()?;
+        let preserved: Vec<BorrowedFd<'_>> = options.preserved.iter().map(AsFd::as_fd).collect();
+        let mut conversation = Spawn {
+            image: self.shared.image()?,
+            plan: plan.bytes(),
+            steps: u32::try_from(plan.len()).unwrap_or(u32::MAX),
+            stdio,
+            preserved: &preserved,
+            passed: &passed,
+        }
+        .start()?;
+        clock.lap("spawn");
+        let program = hook.map(|hook| hook.path().to_string_lossy().into_owned());
+        let argument = process.args().as_ref().and_then(|arguments| arguments.first().cloned());
+        let argument = program.or(argument).unwrap_or_default();
+        let score = plan::oom_score(process, self.spec);
+        let outcome = self.converse(&mut conversation, &proc, score, listener.as_ref());
+        let outcome = outcome.and_then(|()| {
+            match failure::of(&conversation.report, Some(&plan), &argument)? {
+                Some(error) => Err(error),
+                None => Ok(()),
+            }
+        });
+        if let Err(error) = outcome {
+            if let Some(inner) = conversation.take_inner() {
+                super::kill_and_reap(&inner.pidfd);
+            }
+            return Err(error);
+        }
+        Ok(Joined { plan, conversation })
+    }
+}
+
+fn wrong_state(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::WrongState, message)
+}
+
+/// Without a mount namespace of its own a container is its root directory.
+fn chroot<'a>(spec: &Spec, rootfs: &'a Path) -> Option<&'a Path> {
+    let namespaces = Namespaces::of(spec);
+    (!namespaces.has(LinuxNamespaceType::Mount)).then_some(rootfs)
+}
+
+/// A first process that has moved to other namespaces would have exec join what the container
+/// was not created with.
+fn check_namespaces(recorded: &procfs::Namespaces, found: &procfs::Namespaces) -> Result<()> {
+    for (kind, ino) in found {
+        if recorded.get(kind).is_some_and(|recorded| recorded != ino) {
+            return Err(wrong_state(format!(
+                "the container's first process has moved to another {kind} namespace than the \
+                 container was created with"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! What the plan compiler has to know of the host.
+
+use std::path::Path;
+
+use rustix::thread::CapabilitySet;
+
+use crate::cgroup;
+use crate::error::Result;
+use crate::plan::{self, CgroupView, Placement, V1Hierarchy};
+use crate::runtime::Shared;
+use crate::seccomp;
+use crate::spec::Bundle;
+
+/// The compiler's facts, with what they refer to.
+pub(crate) struct Facts {
+    privileged: bool,
+    bind_devices: bool,
+    setgroups: bool,
+    last_cap: u32,
+    cgroup: CgroupView,
+    placement: Placement,
+}
+
+impl Facts {
+    /// How a process gets into the cgroup that it is placed in.
+    pub(crate) fn set_placement(&mut self, (hierarchies, unified): (usize, bool)) {
+        let hierarchies = u32::try_from(hierarchies).unwrap_or(u32::MAX);
+        self.placement = match (hierarchies, unified) {
+            (0, false) => Placement::Stay,
+            (0, true) => Placement::V2,
+            (hierarchies, unified) => Placement::V1 { hierarchies, unified },
+        };
+    }
+
+    pub(crate) fn borrow<'a>(&self, id: &'a str) -> plan::Facts<'a> {
+        plan::Facts {
+            id,
+            privileged: self.privileged,
+            bind_devices: self.bind_devices,
+            setgroups: self.setgroups,
+            last_cap: self.last_cap,
+            kcore: Path::new("/proc/kcore").exists(),
+            overlay_layers: true,
+            cgroup: self.cgroup.clone(),
+            placement: self.placement,
+        }
+    }
+}
+
+/// The facts for a new container. Its cgroup is where it was made, or where it is expected to be.
+pub(crate) fn create(
+    shared: &Shared,
+    id: &str,
+    bundle: &Bundle,
+    made: Option<&cgroup::Paths>,
+) -> Result<Facts> {
+    let linux = bundle.spec().linux().as_ref();
+    let host = shared.host()?;
+    let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let paths = match made {
+        Some(made) => made.clone(),
+        None => host.paths(cgroups_path.and_then(Path::to_str), id)?,
+    };
+    let mut facts = caller();
+    facts.cgroup = view(&paths);
+    facts.set_placement(paths.shape());
+    if let Some(gids) = linux.and_then(|linux| linux.gid_mappings().as_ref()) {
+        facts.setgroups = !crate::spawn::idmap::needs_setgroups_deny(gids)?;
+    }
+    Ok(facts)
+}
+
+/// What is known of the caller alone.
+pub(crate) fn caller() -> Facts {
+    let have = rustix::thread::capabilities(None)
+        .map(|sets| sets.effective)
+        .unwrap_or(CapabilitySet::empty());
+    let root = rustix::process::geteuid().is_root();
+    Facts {
+        privileged: root && have.contains(CapabilitySet::SYS_ADMIN),
+        bind_devices: !have.contains(CapabilitySet::MKNOD) || in_user_namespace(),
+        setgroups: true,
+        last_cap: last_cap(),
+        cgroup: CgroupView::None,
+        placement: Placement::Stay,
+    }
+}
+
+/// The highest capability of this kernel, found by asking whether the bounding set has it.
+fn last_cap() -> u32 {
+    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+    text.trim().parse().unwrap_or(40)
+}
+
+/// The caller is in a user namespace other than the host's: its map is not the whole range.
+pub(crate) fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
+}
+
+/// A filter as the compiler takes it.
+pub(crate) fn filter(filter: &seccomp::Filter) -> plan::Filter<'_> {
+    plan::Filter {
+        program: filter.program_bytes(),
+        flags: filter.flags(),
+        notify: filter.notify().is_some(),
+    }
+}
+
+/// The cgroup as a mount inside the container shows it.
+fn view(paths: &cgroup::Paths) -> CgroupView {
+    if let Some(directory) = paths.unified_directory() {
+        return CgroupView::V2(directory);
+    }
+    let hierarchies: Vec<_> = paths
+        .legacy_mounts()
+        .into_iter()
+        .map(|mount| V1Hierarchy { name: mount.name, directory: mount.directory })
+        .collect();
+    if hierarchies.is_empty() { CgroupView::None } else { CgroupView::V1(hierarchies) }
+}

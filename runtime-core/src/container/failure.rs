@@ -1,0 +1,148 @@
+//! From the report page to an [`Error`] that names the culprit.
+
+use hoist_init::page::Op;
+use hoist_init::wire::Step;
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Plan;
+use crate::spawn::report::{Report, Snapshot};
+
+/// The step that leads to the user's program, if it is executed at all.
+const EXECUTE: &str = "execute";
+const FIND: &str = "find-program";
+
+/// What went wrong according to the page, if anything did. Called after the conversation's end.
+pub(crate) fn of(report: &Report, plan: Option<&Plan>, argument: &str) -> Result<Option<Error>> {
+    let snapshot = report.read()?;
+    let name = Step::name_of(snapshot.code).unwrap_or("start");
+    let mut pointer = plan
+        .and_then(|plan| plan.step(snapshot.step))
+        .filter(|(planned, _)| *planned == name)
+        .map(|(_, pointer)| pointer.to_owned())
+        .unwrap_or_else(|| well_known_pointer(name).to_owned());
+    let Some(failure) = &snapshot.failure else {
+        // Without a failure the connection ends at execve, or with init.
+        return Ok((name != EXECUTE).then(|| died(&snapshot, name, pointer)));
+    };
+    let error = match (failure.op, name) {
+        (Some(Op::Find), FIND) => not_found(argument, failure.errno),
+        (Some(Op::Execve), EXECUTE) => {
+            // All but the sum of the arguments' lengths is about the program.
+            if failure.errno != Errno::TOOBIG {
+                pointer = well_known_pointer(FIND).to_owned();
+            }
+            not_executed(argument, failure.errno)
+        }
+        (Some(Op::Getcwd), _) => Error::new(
+            ErrorKind::Step,
+            "current working directory is outside of container mount namespace root -- possible \
+             container breakout detected",
+        ),
+        (op, _) => {
+            let what = op.map_or("failed", Op::text);
+            let message = if failure.message.is_empty() {
+                what.to_owned()
+            } else {
+                format!("{what}: {}", failure.message)
+            };
+            let error = Error::new(ErrorKind::Step, message).with_errno(failure.errno);
+            match hint(op, failure.errno) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
+        }
+    };
+    let error = error.with_step(snapshot.step, name);
+    Ok(Some(if pointer.is_empty() { error } else { error.with_pointer(pointer) }))
+}
+
+/// The program was looked for in vain. The messages are those of Go's exec.LookPath, which Docker
+/// and containerd look for to tell exit codes 126 and 127.
+fn not_found(argument: &str, errno: Errno) -> Error {
+    let text = match errno {
+        Errno::NOENT if !argument.contains('/') => "executable file not found in $PATH".to_owned(),
+        Errno::NOENT => format!("stat {argument}: no such file or directory"),
+        Errno::NOTDIR => format!("stat {argument}: not a directory"),
+        other => plain(other),
+    };
+    let message = format!("unable to start container process: exec: {argument:?}: {text}");
+    Error::new(kind_of(errno), message)
+}
+
+/// The program was found, and execve(2) refused it: the words are those of Go's os.PathError. The
+/// file that is missing then is not the program.
+fn not_executed(argument: &str, errno: Errno) -> Error {
+    let text = plain(errno);
+    let message = format!("unable to start container process: exec {argument}: {text}");
+    let error = Error::new(kind_of(errno), message);
+    match errno {
+        Errno::NOENT => error.with_hint("does the interpreter that it names exist?"),
+        _ => error,
+    }
+}
+
+fn kind_of(errno: Errno) -> ErrorKind {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => ErrorKind::CommandNotFound,
+        _ => ErrorKind::CommandNotExecutable,
+    }
+}
+
+/// The errno in Go's words where somebody looks for them.
+fn plain(errno: Errno) -> String {
+    match errno {
+        Errno::NOENT => "no such file or directory".to_owned(),
+        Errno::NOTDIR => "not a directory".to_owned(),
+        Errno::ACCESS | Errno::PERM => "permission denied".to_owned(),
+        Errno::NOEXEC => "exec format error".to_owned(),
+        Errno::ISDIR => "is a directory".to_owned(),
+        other => crate::error::describe(other),
+    }
+}
+
+fn died(snapshot: &Snapshot, name: &'static str, pointer: String) -> Error {
+    let who = if snapshot.inner { "the container's first process" } else { "hoist-init" };
+    let error = Error::new(ErrorKind::Step, format!("{who} was killed"))
+        .with_step(snapshot.step, name)
+        .with_hint("is the memory limit too small, or has somebody killed it?");
+    if pointer.is_empty() { error } else { error.with_pointer(pointer) }
+}
+
+/// Where in `config.json` the steps come from that a plan isn't at hand for.
+fn well_known_pointer(name: &str) -> &'static str {
+    match name {
+        FIND | EXECUTE => "/process/args/0",
+        "seccomp" => "/linux/seccomp",
+        "rlimit" => "/process/rlimits",
+        _ => "",
+    }
+}
+
+/// What the answer of the kernel most likely means.
+fn hint(op: Option<Op>, errno: Errno) -> Option<String> {
+    match (op, errno) {
+        (_, Errno::NOSYS) => Some(format!("hoist needs Linux {} or later", needed_kernel(op)?)),
+        // sched_setattr(2): not while the affinity leaves out a CPU. The first words are runc's.
+        (Some(Op::Schedule), Errno::PERM) => Some(
+            "process scheduler can't be used together with AllowedCPUs (resources.cpu.cpus) if it \
+             is SCHED_DEADLINE; a real-time one takes CAP_SYS_NICE"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// The kernel that brought a system call which hoist can't do without.
+fn needed_kernel(op: Option<Op>) -> Option<&'static str> {
+    Some(match op? {
+        Op::OpenInRoot => "5.6 (openat2)",
+        Op::Clone => "5.7 (clone3 with CLONE_INTO_CGROUP)",
+        Op::Fsopen | Op::Fsconfig | Op::FsCreate | Op::Fsmount => "5.2 (the new mount API)",
+        Op::OpenTree | Op::MoveMount => "5.2 (the new mount API)",
+        Op::MountSetattr => "5.12 (mount_setattr)",
+        Op::Close => "5.11 (close_range)",
+        Op::Find => "5.8 (faccessat2)",
+        _ => return None,
+    })
+}

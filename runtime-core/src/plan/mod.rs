@@ -1,0 +1,155 @@
+//! The compiler: a validated bundle becomes a [`Plan`], the list of steps that init executes.
+//!
+//! Compiling is pure: it touches no file, needs no privilege and depends on nothing but its
+//! arguments. What has to be known about the host is passed in as [`Facts`].
+//!
+//! One file per part, in the order in which a container comes to be: [`create`], [`exec`] and
+//! [`helper`] put the parts together; [`namespaces`], [`rootfs`], [`mounts`], [`devices`] and
+//! [`process`] (with [`scheduling`], [`security`]) compile them; [`builder`] and [`print`] write
+//! and show what comes out.
+
+mod builder;
+mod context;
+mod create;
+mod devices;
+mod exec;
+mod helper;
+mod mounts;
+mod namespaces;
+mod print;
+mod process;
+mod rootfs;
+mod scheduling;
+mod security;
+#[cfg(test)]
+mod tests;
+
+use hoist_init::wire;
+use oci_spec::runtime::LinuxIdMapping;
+
+// The container room is what calls these.
+#[allow(unused_imports, reason = "while the rooms are being filled")]
+pub(crate) use context::{CgroupView, Facts, Filter, Options, Placement, V1Hierarchy};
+#[allow(unused_imports, reason = "while the rooms are being filled")]
+pub(crate) use create::compile as compile_create;
+#[allow(unused_imports, reason = "while the rooms are being filled")]
+pub(crate) use exec::{ExecOptions, compile as compile_exec, oom_score};
+#[allow(unused_imports, reason = "while the rooms are being filled")]
+pub(crate) use helper::{compile as compile_helper, compile_userns};
+
+/// What hoist-init will do to bring a process to life, step by step.
+///
+/// It is printed with [`Display`](std::fmt::Display), one line a step, or with
+/// [`to_json`](Plan::to_json).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    bytes: Vec<u8>,
+    pointers: Vec<String>,
+    passed: Vec<Passed>,
+}
+
+/// A descriptor that init must be given, in the register of the same index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// The connected console socket that the terminal's master is sent to.
+    ConsoleSocket,
+    /// The socket on which init waits for `start`.
+    StartListener,
+    /// The container's cgroup directory in the unified hierarchy, for CLONE_INTO_CGROUP.
+    CgroupDir,
+    /// `tasks` of the container's cgroup in a v1 hierarchy, open for writing: the n-th that
+    /// [`Placement::V1`] announced.
+    CgroupTasks(u32),
+    /// The pidfd of the process whose namespaces are joined.
+    Process,
+    /// `/proc/PID/ns/cgroup` of that process. It is joined by inner, once it is in the cgroup.
+    CgroupNamespace,
+    /// A user namespace that has these maps, for an id-mapped mount.
+    IdMap(IdMap),
+}
+
+/// The maps of a user namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IdMap {
+    /// `/proc/PID/uid_map`.
+    pub(crate) uids: Vec<LinuxIdMapping>,
+    /// `/proc/PID/gid_map`.
+    pub(crate) gids: Vec<LinuxIdMapping>,
+}
+
+/// A step of a [`Plan`].
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedStep<'a> {
+    index: u32,
+    step: wire::Step<'a>,
+    pointer: &'a str,
+}
+
+impl<'a> PlannedStep<'a> {
+    /// Its place in the plan, from 0; what errors and timings name.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.step.name()
+    }
+
+    /// The JSON pointer (RFC 6901) to what in `config.json` asks for it; empty where nothing
+    /// does.
+    #[must_use]
+    pub fn pointer(&self) -> &'a str {
+        self.pointer
+    }
+
+    /// What init reads.
+    #[cfg(test)]
+    pub(crate) fn step(&self) -> wire::Step<'a> {
+        self.step
+    }
+}
+
+impl Plan {
+    /// The steps in their order.
+    pub fn steps(&self) -> impl Iterator<Item = PlannedStep<'_>> {
+        // A plan is only ever made by the builder, so each of its steps can be read.
+        let steps = wire::Plan::parse(&self.bytes).into_iter().flat_map(|plan| plan.steps());
+        let pointers = self.pointers.iter().map(String::as_str);
+        (0..).zip(steps.flatten()).zip(pointers).map(|((index, step), pointer)| PlannedStep {
+            index,
+            step,
+            pointer,
+        })
+    }
+
+    /// How many steps there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pointers.len()
+    }
+
+    /// True if there is no step.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pointers.is_empty()
+    }
+
+    /// What init reads.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The name and the pointer of the step with this index.
+    pub(crate) fn step(&self, index: u32) -> Option<(&'static str, &str)> {
+        let step = self.steps().nth(usize::try_from(index).ok()?)?;
+        Some((step.name(), step.pointer))
+    }
+
+    /// The descriptors to pass, in this order.
+    pub(crate) fn passed(&self) -> &[Passed] {
+        &self.passed
+    }
+}

@@ -1,0 +1,444 @@
+//! Spawning: one path for everything that hoist starts.
+//!
+//! Outer is started with the caller's rights in the caller's namespaces, executes the first part
+//! of the plan and clones inner, the caller's own child, which executes the rest. The library
+//! holds one end of a socket pair meanwhile: its end means that both are gone or that the user's
+//! program was executed.
+
+pub(crate) mod idmap;
+pub(crate) mod image;
+pub(crate) mod report;
+
+use std::ffi::CString;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use hoist_init::page::{
+    MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_PAGE, MSG_SYNC, REPLY_COMMIT, REPLY_GO, REPLY_START, Sync,
+};
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendFlags, SocketFlags, SocketType,
+};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
+
+use crate::error::{Error, Result};
+use crate::sys::pidfd;
+use image::{InitImage, write_all};
+use report::Report;
+
+const WALL: u32 = libc::__WALL.cast_unsigned();
+
+/// What a new process gets.
+#[derive(Debug)]
+pub(crate) struct Spawn<'a> {
+    pub(crate) image: &'a InitImage,
+    /// The plan's bytes, as hoist-init reads them.
+    pub(crate) plan: &'a [u8],
+    /// How many steps the plan has.
+    pub(crate) steps: u32,
+    /// Descriptors 0 to 2.
+    pub(crate) stdio: [BorrowedFd<'a>; 3],
+    /// Descriptors 3 to 3+N of the user's process.
+    pub(crate) preserved: &'a [BorrowedFd<'a>],
+    /// What the plan expects in init's first registers.
+    pub(crate) passed: &'a [BorrowedFd<'a>],
+}
+
+impl Spawn<'_> {
+    /// Starts outer. From here on the process reports through the [`Conversation`].
+    pub(crate) fn start(&self) -> Result<Conversation> {
+        let image = self.image.checked()?;
+        let report = Report::new(self.steps)?;
+        let plan = seal_plan(self.plan)
+            .map_err(|errno| Error::system("put the plan into a memfd", errno))?;
+        let (control, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(|errno| Error::system("make the control socket", errno))?;
+
+        let base = 3 + self.preserved.len();
+        let mut fds: Vec<BorrowedFd<'_>> = Vec::with_capacity(base + 3 + self.passed.len());
+        fds.extend(self.stdio);
+        fds.extend(self.preserved);
+        fds.extend([plan.as_fd(), report.descriptor().as_fd(), theirs.as_fd()]);
+        fds.extend(self.passed);
+        let number = |n: usize| CString::new(n.to_string()).unwrap_or_default();
+        let (base, passed) = (number(base), number(self.passed.len()));
+        let outer = crate::sys::vfork::spawn(image, &fds, &[c"hoist-init", &base, &passed])
+            .map_err(spawn_error)?;
+        drop(theirs);
+        Ok(Conversation { control, report, outer: Some(outer), inner: None, early: None })
+    }
+}
+
+fn spawn_error(errno: Errno) -> Error {
+    let error = Error::system("start hoist-init", errno);
+    match errno {
+        Errno::NOSYS => error.with_hint("hoist needs clone3, close_range and memfds: Linux 5.12"),
+        Errno::ACCESS => error.with_hint("is /proc or the host's security policy in the way?"),
+        Errno::AGAIN => error.with_hint("a limit on the number of processes was reached"),
+        _ => error,
+    }
+}
+
+fn seal_plan(bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = match rustix::fs::memfd_create(c"hoist-plan", flags | MemfdFlags::NOEXEC_SEAL) {
+        // Linux before 6.3 doesn't know the flag.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(c"hoist-plan", flags)?,
+        other => other?,
+    };
+    write_all(&file, bytes)?;
+    rustix::fs::fcntl_add_seals(
+        &file,
+        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
+    )?;
+    Ok(file)
+}
+
+/// The container's process, as outer reported it.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    /// Its pid in the caller's pid namespace.
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// What init has to say.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Inner exists; see [`Conversation::inner`].
+    Cloned,
+    /// Init waits for [`Conversation::go`] at this point.
+    Sync(Sync),
+    /// The container is created; init waits for [`Conversation::commit`] or
+    /// [`Conversation::start`].
+    Created,
+    /// The connection ended: the user's program was executed, or init is gone.
+    End,
+}
+
+/// The library's end of the control socket, with the report page.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    control: OwnedFd,
+    pub(crate) report: Report,
+    outer: Option<OwnedFd>,
+    inner: Option<Inner>,
+    /// What inner said before outer had told of it.
+    early: Option<Event>,
+}
+
+impl Conversation {
+    /// A conversation with a created container that waits on its start socket: it begins with
+    /// the report page.
+    pub(crate) fn with_created(connection: OwnedFd) -> Result<Option<Self>> {
+        // It was connected without blocking; from here on waiting is what is wanted.
+        rustix::io::ioctl_fionbio(&connection, false)
+            .map_err(|errno| Error::system("wait for init", errno))?;
+        match receive(&connection, RecvFlags::empty())? {
+            Some((MSG_PAGE, _, Some(page))) => Ok(Some(Self {
+                control: connection,
+                report: Report::of(page),
+                outer: None,
+                inner: None,
+                early: None,
+            })),
+            Some(_) => Err(protocol_error()),
+            None => Ok(None),
+        }
+    }
+
+    /// The container's process, once it exists.
+    pub(crate) fn inner(&self) -> Option<&Inner> {
+        self.inner.as_ref()
+    }
+
+    /// Takes the container's process over.
+    pub(crate) fn take_inner(&mut self) -> Option<Inner> {
+        self.inner.take()
+    }
+
+    /// Waits for the next event.
+    pub(crate) fn next(&mut self) -> Result<Event> {
+        if let Some(event) = self.early.take() {
+            return Ok(event);
+        }
+        let event = self.receive(RecvFlags::empty())?;
+        if self.inner.is_some() || self.outer.is_none() || matches!(event, Event::End) {
+            return Ok(event);
+        }
+        // Both write to one socket, and inner may be faster than outer. It waits for an answer
+        // now, and outer ends right after it has sent: what comes next is here once outer is gone.
+        self.reap_outer();
+        match self.receive(RecvFlags::DONTWAIT) {
+            Ok(Event::Cloned) => {
+                self.early = Some(event);
+                Ok(Event::Cloned)
+            }
+            // Somebody has killed outer in between, and the page says where.
+            Err(error) if error.errno() == Some(libc::EAGAIN) => {
+                self.adopt();
+                Ok(Event::End)
+            }
+            Ok(_) => Err(protocol_error()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive(&mut self, flags: RecvFlags) -> Result<Event> {
+        match receive(&self.control, flags)? {
+            None => {
+                if self.outer.is_some() {
+                    self.reap_outer();
+                    self.adopt();
+                }
+                Ok(Event::End)
+            }
+            Some((MSG_CLONED, pid, Some(pidfd))) => {
+                self.inner = Some(Inner { pid, pidfd });
+                Ok(Event::Cloned)
+            }
+            Some((MSG_SYNC, point, None)) => {
+                let points = [Sync::Maps, Sync::Namespaces, Sync::Hooks, Sync::Start];
+                let point = points.into_iter().find(|sync| *sync as u32 == point);
+                point.map(Event::Sync).ok_or_else(protocol_error)
+            }
+            Some((MSG_CREATED, _, None)) => Ok(Event::Created),
+            Some(_) => Err(protocol_error()),
+        }
+    }
+
+    /// Lets init go on from a [`Event::Sync`].
+    pub(crate) fn go(&self) -> Result<()> {
+        self.reply(REPLY_GO)
+    }
+
+    /// The state is on disk: init waits on its start socket from now on.
+    pub(crate) fn commit(&self) -> Result<()> {
+        self.reply(REPLY_COMMIT)
+    }
+
+    /// The state is on disk, and init goes on to the user's program.
+    pub(crate) fn start(&self) -> Result<()> {
+        self.reply(REPLY_START)
+    }
+
+    fn reply(&self, byte: u8) -> Result<()> {
+        match rustix::net::send(&self.control, &[byte], SendFlags::NOSIGNAL) {
+            // Init is gone; the next event says so, and the page says why.
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(Error::system("answer init", errno)),
+        }
+    }
+
+    /// Takes on an inner that outer was killed before telling of. The page could be anybody's
+    /// word, so only an own child counts.
+    fn adopt(&mut self) {
+        let own = || {
+            let pid = self.report.read().ok()?.inner_pid;
+            let raw = i32::try_from(pid).ok()?;
+            let pidfd = pidfd_open(Pid::from_raw(raw)?, PidfdFlags::empty()).ok()?;
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), look).ok()?;
+            Some(Inner { pid, pidfd })
+        };
+        if self.inner.is_none() {
+            self.inner = own();
+        }
+    }
+
+    /// Collects outer, which ends right after it has cloned inner. Its status says nothing that
+    /// the page doesn't; a program that reaps every child itself may have been faster.
+    pub(crate) fn reap_outer(&mut self) {
+        if let Some(outer) = self.outer.take() {
+            // A child that was killed before it executed init has no exit signal, so it is there
+            // only for those who ask for all, waitid(2).
+            let all = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(WALL);
+            let _ = rustix::io::retry_on_intr(|| {
+                rustix::process::waitid(WaitId::PidFd(outer.as_fd()), all)
+            });
+        }
+    }
+}
+
+impl Drop for Conversation {
+    /// An inner that nobody has taken over is nobody's: it ends here.
+    fn drop(&mut self) {
+        self.reap_outer();
+        if let Some(inner) = self.inner.take() {
+            let _ = pidfd::send_signal(inner.pidfd.as_fd(), libc::SIGKILL);
+            let _ = pidfd::wait_end(inner.pidfd.as_fd());
+        }
+    }
+}
+
+fn protocol_error() -> Error {
+    Error::system("init sent what it never sends", Errno::PROTO)
+}
+
+/// One message: kind, value, and at most one descriptor. `None` at the end of the connection.
+fn receive(socket: &OwnedFd, flags: RecvFlags) -> Result<Option<(u32, u32, Option<OwnedFd>)>> {
+    let mut bytes = [0u8; MSG_LEN];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(
+            socket,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut control,
+            flags | RecvFlags::CMSG_CLOEXEC,
+        )
+    });
+    let length = match received {
+        Ok(message) => message.bytes,
+        Err(Errno::CONNRESET) => 0,
+        Err(errno) => return Err(Error::system("listen to init", errno)),
+    };
+    let mut fd = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = message {
+            fd = fds.last().or(fd);
+        }
+    }
+    if length == 0 {
+        return Ok(None);
+    }
+    let (kind, value) = bytes.split_at(4);
+    match (<[u8; 4]>::try_from(kind), <[u8; 4]>::try_from(value)) {
+        (Ok(kind), Ok(value)) if length == MSG_LEN => {
+            Ok(Some((u32::from_le_bytes(kind), u32::from_le_bytes(value), fd)))
+        }
+        _ => Err(protocol_error()),
+    }
+}
+
+/// Sends a message with one descriptor over a unix socket.
+pub(crate) fn send_descriptor(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    if !control.push(rustix::net::SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(Errno::NOBUFS);
+    }
+    let mut rest = bytes;
+    let sent = rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(&socket, &[IoSlice::new(rest)], &mut control, SendFlags::NOSIGNAL)
+    })?;
+    rest = rest.get(sent..).unwrap_or_default();
+    while !rest.is_empty() {
+        let sent =
+            rustix::io::retry_on_intr(|| rustix::net::send(&socket, rest, SendFlags::NOSIGNAL))?;
+        rest = rest.get(sent..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use hoist_init::wire::{Encoder, Reg, Sink, Step, StrList};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Buffer(Vec<u8>);
+
+    impl Sink for Buffer {
+        fn put(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn patch(&mut self, offset: usize, bytes: [u8; 4]) {
+            self.0[offset..offset + 4].copy_from_slice(&bytes);
+        }
+    }
+
+    fn spawn(steps: &[Step<'_>]) -> (Conversation, OwnedFd) {
+        let mut encoder = Encoder::new(Buffer::default(), 0);
+        for step in steps {
+            encoder.push(step);
+        }
+        let count = encoder.steps();
+        let plan = encoder.finish().0;
+        let image = InitImage::new().unwrap();
+        let null =
+            rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())
+                .unwrap();
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let conversation = Spawn {
+            image: &image,
+            plan: &plan,
+            steps: count,
+            stdio: [null.as_fd(), write.as_fd(), write.as_fd()],
+            preserved: &[],
+            passed: &[],
+        }
+        .start()
+        .unwrap();
+        (conversation, read)
+    }
+
+    #[test]
+    fn a_program_runs_and_its_output_arrives() {
+        let steps = [
+            Step::ResetInherited {},
+            Step::CloneInner { flags: 0, cgroup: Reg::NONE },
+            Step::NewSession {},
+            Step::PrepareExecute {
+                arguments: StrList::new(b"sh\0-c\0echo $0 $A; ls /proc/self/fd; exit 7\0").unwrap(),
+                environment: StrList::new(b"A=b\0").unwrap(),
+            },
+            Step::FindProgram { name: c"sh", path: c"/nowhere:/bin" },
+            Step::CloseFrom { first: 3 },
+            Step::Execute {},
+        ];
+        let (mut conversation, output) = spawn(&steps);
+        assert!(matches!(conversation.next().unwrap(), Event::Cloned));
+        assert!(matches!(conversation.next().unwrap(), Event::End));
+        let snapshot = conversation.report.read().unwrap();
+        assert!(snapshot.failure.is_none(), "{snapshot:?}");
+        assert!(snapshot.inner);
+        assert_eq!(snapshot.step, 6);
+        let inner = conversation.take_inner().unwrap();
+        let status =
+            rustix::process::waitid(WaitId::PidFd(inner.pidfd.as_fd()), WaitIdOptions::EXITED)
+                .unwrap()
+                .unwrap();
+        assert_eq!(status.exit_status(), Some(7));
+        let mut text = [0u8; 256];
+        let length = rustix::io::read(&output, &mut text[..]).unwrap();
+        // 3 is the directory that ls itself has open.
+        assert_eq!(std::str::from_utf8(&text[..length]).unwrap(), "sh b\n0\n1\n2\n3\n");
+    }
+
+    #[test]
+    fn a_failure_names_step_and_errno() {
+        let steps = [
+            Step::CloneInner { flags: 0, cgroup: Reg::NONE },
+            Step::FindProgram { name: c"no-such-program", path: c"/bin" },
+            Step::Execute {},
+        ];
+        let (mut conversation, _output) = spawn(&steps);
+        while !matches!(conversation.next().unwrap(), Event::End) {}
+        let snapshot = conversation.report.read().unwrap();
+        assert_eq!(snapshot.step, 1);
+        assert_eq!(snapshot.failure.unwrap().errno, Errno::NOENT);
+        let inner = conversation.take_inner().unwrap();
+        let _ = rustix::process::waitid(WaitId::PidFd(inner.pidfd.as_fd()), WaitIdOptions::EXITED);
+    }
+}

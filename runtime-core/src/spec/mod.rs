@@ -1,0 +1,25 @@
+//! Loading and validating `config.json`.
+//!
+//! The types are those of `oci-spec` (docs/decisions/0003). What leaves this room as a [`Bundle`]
+//! satisfies every rule of the runtime-spec 1.3 that can be checked before anything is touched;
+//! the rooms below rely on that and check only what depends on the host.
+
+mod bundle;
+mod default;
+mod features;
+pub(crate) mod id_list;
+mod json;
+mod lenient;
+pub(crate) mod mount_options;
+pub(crate) mod namespaces;
+mod process;
+pub(crate) mod sysctl;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use bundle::Bundle;
+pub use default::DefaultSpec;
+pub use features::features;
+pub use process::parse_process;
+pub(crate) use process::validate_process;

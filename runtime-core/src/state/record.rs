@@ -1,0 +1,211 @@
+//! What is recorded about a container, in `state.json`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::intel_rdt::Group;
+use crate::procfs::{Namespaces, ProcessId};
+
+/// Goes up when a program that knows only the version before would misread the file. Fields
+/// that can be left out may be added without that.
+const VERSION: u32 = 1;
+
+/// How far a container's life had come when its record was written. Whether the process still
+/// lives is not recorded: that is asked of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// It is being made. If that was interrupted, init has exited by itself, and what else is
+    /// left (cgroups, a resctrl group) is in the record, which names it before it is made.
+    Creating,
+    /// It is made, and init waits for `start`.
+    Created,
+    /// The user's program was executed.
+    Started,
+}
+
+/// All that later calls, from other programs too, need to know of a container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// The format's version.
+    version: u32,
+    pub(crate) id: String,
+    pub(crate) oci_version: String,
+    pub(crate) bundle: PathBuf,
+    pub(crate) rootfs: PathBuf,
+    /// RFC 3339, UTC.
+    pub(crate) created: String,
+    /// The user who created it.
+    pub(crate) owner: u32,
+    pub(crate) phase: Phase,
+    /// The program that creates it: while it lives, `Creating` is no accident.
+    pub(crate) creator: Option<ProcessId>,
+    /// The container's first process.
+    pub(crate) init: Option<ProcessId>,
+    /// Its namespaces, which exec compares with its own and with those it finds.
+    #[serde(default)]
+    pub(crate) namespaces: Namespaces,
+    /// The pid namespace was made for this container: its first process is the namespace's, and
+    /// takes all others along.
+    #[serde(default)]
+    pub(crate) private_pid: bool,
+    /// The cgroup room's own record, written before the first directory is made.
+    #[serde(default)]
+    pub(crate) cgroup: serde_json::Value,
+    /// The resctrl group that the processes are in.
+    #[serde(default)]
+    pub(crate) intel_rdt: Option<Group>,
+    #[serde(default)]
+    pub(crate) terminal: bool,
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// The record of a container that is about to be made by `creator`.
+    pub(crate) fn new(id: &str, creator: ProcessId) -> Self {
+        Self {
+            version: VERSION,
+            id: id.to_owned(),
+            oci_version: String::new(),
+            bundle: PathBuf::new(),
+            rootfs: PathBuf::new(),
+            created: rfc3339(SystemTime::now()),
+            owner: rustix::process::geteuid().as_raw(),
+            phase: Phase::Creating,
+            creator: Some(creator),
+            init: None,
+            namespaces: Namespaces::new(),
+            private_pid: false,
+            cgroup: serde_json::Value::Null,
+            intel_rdt: None,
+            terminal: false,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Stands for a container that nothing is recorded of: its creation had done nothing yet, or
+    /// its record is damaged.
+    pub(crate) fn unknown(id: &str) -> Self {
+        let nobody = ProcessId { pid: 0, start_time: 0, pid_namespace: 0, boot: String::new() };
+        Self { creator: None, created: String::new(), ..Self::new(id, nobody) }
+    }
+
+    pub(super) fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|source| {
+            Error::new(ErrorKind::State, "the container's state can't be written as JSON")
+                .with_source(source)
+        })
+    }
+
+    /// Reads a record of this version or an older one, of the container `id`.
+    pub(super) fn parse(bytes: &[u8], id: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        // The version by itself first: about the rest of a newer file nothing is known.
+        let wrong = |source| damaged("the container's state is damaged").with_source(source);
+        let Version { version } = serde_json::from_slice(bytes).map_err(wrong)?;
+        if version > VERSION {
+            return Err(Error::new(
+                ErrorKind::State,
+                format!(
+                    "the container was made by a newer hoist: its state has version {version}, \
+                     this hoist knows up to {VERSION}"
+                ),
+            ));
+        }
+        let record: Self = serde_json::from_slice(bytes).map_err(wrong)?;
+        if record.id != id {
+            return Err(damaged(format!("the state is that of the container {:?}", record.id)));
+        }
+        Ok(record)
+    }
+}
+
+/// An error about a file in the state directory that is not as hoist writes it.
+pub(super) fn damaged(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::State, message).with_hint("`delete --force` removes the container")
+}
+
+/// A moment as RFC 3339 writes it, in UTC, with nanoseconds.
+fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    // The Gregorian calendar repeats every 400 years, which have 146,097 days. Counted from a
+    // first of March, a leap day is the last day of its year, century and era, and month m
+    // starts at day (153 m + 2) / 5.
+    let days = days + 719_468; // from 0000-03-01 to 1970-01-01
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!(
+        "{:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:09}Z",
+        era * 400 + year + carry,
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_nanos()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_the_calendars() {
+        for (seconds, nanos, expected) in [
+            (0, 0, "1970-01-01T00:00:00.000000000Z"),
+            (951_782_399, 1, "2000-02-28T23:59:59.000000001Z"),
+            (951_782_400, 0, "2000-02-29T00:00:00.000000000Z"),
+            (951_868_800, 0, "2000-03-01T00:00:00.000000000Z"),
+            (1_709_251_199, 999_999_999, "2024-02-29T23:59:59.999999999Z"),
+            (1_735_689_599, 0, "2024-12-31T23:59:59.000000000Z"),
+            (1_735_689_600, 0, "2025-01-01T00:00:00.000000000Z"),
+            (4_107_542_400, 0, "2100-03-01T00:00:00.000000000Z"),
+        ] {
+            let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+            assert_eq!(rfc3339(time), expected);
+        }
+    }
+
+    fn creator() -> ProcessId {
+        ProcessId { pid: 1, start_time: 2, pid_namespace: 3, boot: "b".to_owned() }
+    }
+
+    #[test]
+    fn a_record_survives_json() {
+        let mut record = Record::new("web-1", creator());
+        record.cgroup = serde_json::json!({"v2": "/a/b"});
+        record.init = Some(creator());
+        record.annotations.insert("a".to_owned(), "b".to_owned());
+        record.namespaces.insert("net".to_owned(), 4_026_531_833);
+        let json = record.to_json().unwrap();
+        assert_eq!(Record::parse(&json, "web-1").unwrap(), record);
+        let error = Record::parse(&json, "web-2").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::State);
+    }
+
+    #[test]
+    fn what_is_damaged_or_newer_says_so() {
+        let json = Record::new("web-1", creator()).to_json().unwrap();
+        for end in 0..json.len() {
+            let error = Record::parse(&json[..end], "web-1").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::State);
+            assert!(error.to_string().contains("delete --force"), "{error}");
+        }
+        let error = Record::parse(br#"{"version":2,"who":"knows"}"#, "web-1").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(error.to_string().contains("newer hoist"), "{error}");
+    }
+}
