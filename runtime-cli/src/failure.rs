@@ -1,0 +1,122 @@
+//! Why a command failed: one message and an exit code.
+
+use std::fmt::Display;
+use std::io;
+
+/// Short for `std::result::Result<T, Failure>`.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+/// The reader of our output went away; what a program that SIGPIPE ended leaves as exit code.
+const PIPE_CLOSED: u8 = 128 + 13;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Nothing is logged where there is no message.
+    message: Option<String>,
+    exit_code: u8,
+    /// The message begins with the operation and the container.
+    is_complete: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), exit_code: 1, is_complete: false }
+    }
+
+    /// Writing to stdout or stderr failed. A reader that has seen enough is no reason to complain.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => {
+                Self { message: None, exit_code: PIPE_CLOSED, is_complete: true }
+            }
+            _ => Self::new(format!("write output: {}", plain(error))),
+        }
+    }
+
+    pub(crate) fn with_exit_code(mut self, exit_code: u8) -> Self {
+        self.exit_code = exit_code;
+        self
+    }
+
+    /// Says what was tried with which container, unless the library has said so already.
+    pub(crate) fn in_operation(mut self, operation: &str, id: &str) -> Self {
+        if let (Some(message), false) = (&mut self.message, self.is_complete) {
+            *message = format!("{operation} container {id}: {message}");
+            self.is_complete = true;
+        }
+        self
+    }
+
+    pub(crate) fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+}
+
+/// The library's errors name the operation and the container, and contain runc's words where
+/// callers look for them: `container does not exist`, `executable file not found in $PATH`.
+impl From<hoist::Error> for Failure {
+    fn from(error: hoist::Error) -> Self {
+        let is_complete = error.operation().is_some() && error.container().is_some();
+        Self { message: Some(error.to_string()), exit_code: 1, is_complete }
+    }
+}
+
+/// Adds what was tried to an error of the operating system.
+pub(crate) trait Context<T> {
+    /// `what` reads like Go's errors: `open config.json`.
+    fn context(self, what: impl Display) -> Result<T>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn context(self, what: impl Display) -> Result<T> {
+        self.map_err(|error| Failure::new(format!("{what}: {}", plain(&error))))
+    }
+}
+
+impl<T> Context<T> for rustix::io::Result<T> {
+    fn context(self, what: impl Display) -> Result<T> {
+        self.map_err(io::Error::from).context(what)
+    }
+}
+
+/// The error in lower case and without the number that Rust adds: `no such file or directory`,
+/// which is what callers look for in runc's messages.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_read_like_those_of_runc() {
+        let missing: io::Result<()> = Err(io::Error::from_raw_os_error(2));
+        let failure = missing.context("open /x").unwrap_err().in_operation("run", "web-1");
+        assert_eq!(
+            failure.message(),
+            Some("run container web-1: open /x: no such file or directory")
+        );
+        let failure = failure.in_operation("create", "other");
+        assert!(failure.message().unwrap().starts_with("run container web-1: open"));
+        assert_eq!(failure.exit_code(), 1);
+        assert_eq!(failure.with_exit_code(255).exit_code(), 255);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_silent() {
+        let failure = Failure::output(&io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((failure.message(), failure.exit_code()), (None, 141));
+    }
+}

@@ -1,0 +1,80 @@
+//! The bundle that `--bundle` names.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Failure, Result};
+use crate::notify::{self, Relay};
+use crate::rootless;
+use crate::session::Session;
+use crate::table::flags;
+use hoist::Bundle;
+
+/// A bundle, with what systemd asks for added to it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) bundle: Bundle,
+    /// What was logged about it.
+    pub(crate) warnings: Vec<String>,
+    /// The directory that the container shares with us for sd_notify(3).
+    notify: Option<PathBuf>,
+}
+
+/// Loads the bundle, and logs what is odd about it.
+pub(crate) fn load(session: &Session) -> Result<Prepared> {
+    if session.globals.is_on(&flags::SYSTEMD_CGROUP) {
+        return Err(Failure::new("--systemd-cgroup is not supported yet"));
+    }
+    if let Some(mode) = session.globals.text(&flags::ROOTLESS).filter(|mode| *mode != "auto")
+        && (mode == "true") != rootless::is_rootless()
+    {
+        session.log.warn(&format!("--rootless={mode} ignored: hoist goes by what it may do"));
+    }
+    let path = session.values.path(&flags::BUNDLE).unwrap_or(Path::new("."));
+    let bundle = Bundle::load(path)?;
+    for warning in bundle.warnings() {
+        session.log.warn(warning);
+    }
+    let warnings = bundle.warnings().to_vec();
+    if !notify::is_wanted() {
+        return Ok(Prepared { bundle, warnings, notify: None });
+    }
+    let directory = session.notify_directory()?;
+    let mut spec = bundle.spec().clone();
+    notify::prepare(&directory, &mut spec)?;
+    let bundle = Bundle::from_spec(bundle.path(), spec);
+    let bundle = bundle.inspect_err(|_| notify::remove(&directory))?;
+    Ok(Prepared { bundle, warnings, notify: Some(directory) })
+}
+
+impl Prepared {
+    /// Whether the process asks for a terminal.
+    pub(crate) fn terminal(&self) -> bool {
+        let process = self.bundle.spec().process().as_ref();
+        process.and_then(|process| process.terminal()).unwrap_or(false)
+    }
+
+    /// Listens for the container, if it is to tell systemd when it is ready.
+    pub(crate) fn relay(&self) -> Result<Option<Relay>> {
+        match &self.notify {
+            Some(directory) => Relay::bind(directory),
+            None => Ok(None),
+        }
+    }
+
+    /// What has to be removed with the container.
+    pub(crate) fn leftovers(&self) -> Leftovers {
+        Leftovers(self.notify.clone())
+    }
+}
+
+/// What is left beside the container's own state.
+#[derive(Debug)]
+pub(crate) struct Leftovers(Option<PathBuf>);
+
+impl Leftovers {
+    pub(crate) fn remove(&self) {
+        if let Some(directory) = &self.0 {
+            notify::remove(directory);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What the integration tests share: bundles, and ways to call the program.
+
+#![allow(dead_code, unreachable_pub, missing_docs, missing_debug_implementations)] // no test program uses all of it
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)] // clippy.toml allows these in tests, but does not take helpers of integration tests for such
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// A bundle with busybox, and a state directory of its own. Dropping it deletes the containers.
+pub struct Bench {
+    pub directory: PathBuf,
+    /// Two ids. Cgroups are named after containers, and tests run side by side.
+    pub a: String,
+    pub b: String,
+}
+
+/// What containers need and a test machine may lack; prints why a test is skipped.
+pub fn bench() -> Option<Bench> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIP: needs root");
+        return None;
+    }
+    let mut candidates = ["/bin/busybox", "/usr/bin/busybox"].into_iter();
+    let busybox = candidates.find(|path| fs::read(path).is_ok_and(|image| is_static(&image)));
+    let Some(busybox) = busybox else {
+        println!("SKIP: needs a static busybox (Debian: busybox-static)");
+        return None;
+    };
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("hoist-cli-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(&name);
+    let bin = directory.join("bundle/rootfs/bin");
+    fs::create_dir_all(&bin).unwrap();
+    for point in ["dev", "proc", "sys", "tmp", "run", "etc"] {
+        fs::create_dir(directory.join("bundle/rootfs").join(point)).unwrap();
+    }
+    fs::copy(busybox, bin.join("busybox")).unwrap();
+    // Hard links: a symbolic link that is absolute would lead to the host's programs.
+    for applet in ["sh", "true", "echo", "cat", "sleep", "id", "pwd", "stty", "readlink", "kill"] {
+        fs::hard_link(bin.join("busybox"), bin.join(applet)).unwrap();
+    }
+    let [a, b] = ["a", "b"].map(|id| format!("{name}-{id}"));
+    let bench = Bench { directory, a, b };
+    assert_ok(&bench.hoist(&["spec", "--bundle", bench.bundle().to_str().unwrap()]));
+    bench.configure(|config| config["process"]["terminal"] = json!(false));
+    Some(bench)
+}
+
+/// Whether an ELF file has no interpreter (PT_INTERP): the libraries of one that has would be missing
+/// in the container.
+fn is_static(image: &[u8]) -> bool {
+    let number = |at: usize, length: usize| {
+        let bytes = image.get(at..at + length).unwrap_or_default();
+        bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    let (table, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    (0..count).all(|index| number(table + index * size, 4) != 3)
+}
+
+impl Bench {
+    pub fn bundle(&self) -> PathBuf {
+        self.directory.join("bundle")
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.directory.join(name).to_str().unwrap().to_owned()
+    }
+
+    pub fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let path = self.bundle().join("config.json");
+        let mut config = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        change(&mut config);
+        fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+    }
+
+    pub fn arguments(&self, arguments: &[&str]) {
+        self.configure(|config| config["process"]["args"] = json!(arguments));
+    }
+
+    /// The program with the bench's state directory, in the bundle.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hoist"));
+        command
+            .arg("--root")
+            .arg(self.directory.join("state"))
+            .args(arguments)
+            .current_dir(self.bundle())
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("LISTEN_FDS")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn hoist(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub fn status(&self, id: &str) -> String {
+        let state = self.state(id);
+        state["status"].as_str().unwrap().to_owned()
+    }
+
+    pub fn state(&self, id: &str) -> Value {
+        let output = self.hoist(&["state", id]);
+        assert_ok(&output);
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let ids = self.hoist(&["list", "--quiet"]);
+        for id in String::from_utf8_lossy(&ids.stdout).lines() {
+            self.hoist(&["delete", "--force", id]);
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        // What is mounted there would be the host's.
+        if !mounts.contains(self.directory.to_str().unwrap()) {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+#[track_caller]
+pub fn assert_ok(output: &Output) {
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[track_caller]
+pub fn assert_fails(output: &Output, code: i32, message: &str) {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    let errors = text(&output.stderr).replace("\\\"", "\""); // logrus quotes
+    assert!(errors.contains(message), "{errors:?} does not contain {message:?}");
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Waits for something that another process does.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub fn exists(path: impl AsRef<Path>) -> bool {
+    path.as_ref().exists()
+}
