@@ -27,14 +27,9 @@ mod tests;
 use hoist_init::wire;
 use oci_spec::runtime::LinuxIdMapping;
 
-// The container room is what calls these.
-#[allow(unused_imports, reason = "while the rooms are being filled")]
 pub(crate) use context::{CgroupView, Facts, Filter, Options, Placement, V1Hierarchy};
-#[allow(unused_imports, reason = "while the rooms are being filled")]
 pub(crate) use create::compile as compile_create;
-#[allow(unused_imports, reason = "while the rooms are being filled")]
 pub(crate) use exec::{ExecOptions, compile as compile_exec, oom_score};
-#[allow(unused_imports, reason = "while the rooms are being filled")]
 pub(crate) use helper::{compile as compile_helper, compile_userns};
 
 /// What hoist-init will do to bring a process to life, step by step.

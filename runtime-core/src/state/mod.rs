@@ -30,7 +30,6 @@ use rustix::path::Arg;
 
 use crate::error::{Error, ErrorKind, Result};
 
-#[allow(unused_imports)] // until the container room uses them
 pub(crate) use record::{Phase, Record};
 
 /// NAME_MAX: an id is a directory's name.
