@@ -38,7 +38,8 @@ fn sixty_four_threads() {
 
 #[test]
 fn sixty_four_threads_that_ignore_sigchld() {
-    run("sixty_four_threads_that_ignore_sigchld", r#"trap '' CHLD; exec "$@""#);
+    let ignore = r#"trap '' CHLD; export HOIST_IGNORES_CHLD=1; exec "$@""#;
+    run("sixty_four_threads_that_ignore_sigchld", ignore);
 }
 
 #[test]
@@ -57,6 +58,12 @@ fn sixty_four_threads_with_habits() {
 #[test]
 #[ignore = "run by the others"]
 fn many_threads_at_once() {
+    if std::env::var_os("HOIST_IGNORES_CHLD").is_some() {
+        let status = std::fs::read_to_string("/proc/self/status").expect("proc");
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("SigIgn");
+        let mask = u64::from_str_radix(ignored.trim(), 16).expect("a mask");
+        assert_ne!(mask & 1 << 16, 0, "SIGCHLD is not ignored: {ignored}");
+    }
     let dir = std::path::PathBuf::from(std::env::var_os("HOIST_LAB").expect("HOIST_LAB"));
     if std::env::var_os("HOIST_REAP").is_some() {
         std::thread::spawn(|| {

@@ -157,9 +157,10 @@ pub(crate) fn cgroups(prefix: &str) -> Vec<PathBuf> {
 /// This test program once more, to run just one of its `#[ignore]`d tests, on its main thread.
 /// `through` is a shell script that ends in `exec "$@"`.
 pub(crate) fn again(test: &str, through: &str) -> Command {
-    let mut command = Command::new("sh");
+    // Not sh: dash doesn't ignore SIGCHLD when it is told to.
+    let mut command = Command::new("bash");
     command
-        .args(["-c", through, "sh"])
+        .args(["-c", through, "bash"])
         .arg(std::env::current_exe().expect("this program's path"))
         .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
         .stdin(Stdio::null())
