@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oci_spec::runtime::LinuxIntelRdt;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
@@ -17,6 +17,7 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::procfs;
 
 const POINTER: &str = "/linux/intelRdt";
 /// Where it is mounted by custom, and where the kernel makes a directory for it.
@@ -282,19 +283,9 @@ fn mount_point(mountinfo: &[u8]) -> Option<PathBuf> {
     found.next()
 }
 
-/// A path of mountinfo, in which blanks and backslashes are `\` and three octal digits.
+/// A path of mountinfo.
 fn unescape(path: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((&first, tail)) = rest.split_first() {
-        let escaped = tail
-            .get(..3)
-            .filter(|_| first == b'\\')
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(escaped.unwrap_or(first));
-        rest = if escaped.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
-    }
-    Path::new(&std::ffi::OsString::from_vec(bytes)).to_owned()
+    std::ffi::OsString::from_vec(procfs::unescape(path)).into()
 }
 
 #[cfg(test)]

@@ -391,6 +391,22 @@ fn beneath(dir: impl AsFd, path: &str, flags: OFlags) -> rustix::io::Result<Owne
     retry_on_intr(|| rustix::fs::openat2(&dir, path, flags, Mode::empty(), resolve))
 }
 
+/// Undoes the escapes of a path in mountinfo, where blanks and backslashes are `\` and three octal
+/// digits, proc_pid_mountinfo(5).
+pub(crate) fn unescape(path: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped = tail
+            .get(..3)
+            .filter(|_| first == b'\\')
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(escaped.unwrap_or(first));
+        rest = if escaped.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
+    }
+    bytes
+}
+
 /// Reads a small file of procfs in one go, which is what keeps its content consistent.
 fn read_beneath(dir: impl AsFd, path: &str) -> rustix::io::Result<Vec<u8>> {
     read_once(&beneath(dir, path, OFlags::RDONLY)?)

@@ -7,6 +7,7 @@ use rustix::fs::{FsWord, OFlags};
 use super::dir::{Dir, read_from_start};
 use super::paths::{Location, Paths, clean};
 use crate::error::{Error, ErrorKind, Result};
+use crate::procfs;
 
 /// `f_type` of cgroup2: <linux/magic.h>.
 const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
@@ -247,25 +248,9 @@ impl LegacyMount {
     }
 }
 
-/// Undoes mountinfo's escapes: `\040` is a space.
+/// A path of mountinfo; one that is not UTF-8 is no hierarchy that hoist can name.
 fn unescape(field: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let octal = (byte == b'\\').then(|| tail.get(..3)).flatten();
-        let octal = octal.and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(escaped) => {
-                bytes.push(escaped);
-                rest = tail.get(3..)?;
-            }
-            None => {
-                bytes.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(procfs::unescape(field.as_bytes())).ok()
 }
 
 /// The path in one line of `/proc/PID/cgroup`: `hierarchy:controllers:path`.

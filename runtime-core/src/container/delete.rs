@@ -11,7 +11,7 @@ use crate::hooks::{self, Kind};
 use crate::intel_rdt;
 use crate::procfs::{Proc, Process as HostProcess};
 use crate::signal::Signal;
-use crate::state::{Locked, Record};
+use crate::state::Record;
 use crate::sys::pidfd;
 
 impl Container {
@@ -46,7 +46,7 @@ impl Container {
             Ok(Some(record)) => record,
             // Its creation has made nothing, or its deletion has removed everything else. What
             // is in a cgroup of its name is somebody else's.
-            Ok(None) => return remove_state(locked).map(|()| Vec::new()),
+            Ok(None) => return locked.remove().map(|()| Vec::new()),
             // What is damaged can be removed by force: its processes are found by the cgroup's
             // name.
             Err(error) if error.kind() == ErrorKind::State && force => Record::unknown(self.id()),
@@ -83,15 +83,14 @@ impl Container {
         if let Some(group) = &record.intel_rdt {
             intel_rdt::remove(group)?;
         }
-        remove_state(locked)?;
+        locked.remove()?;
         let hooks = spec.as_ref().and_then(|spec| spec.hooks().as_ref());
         // "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks
         // and lifecycle continue as if the hook had succeeded" (runtime.md).
-        let state = oci_state(&record, Status::Stopped, 0).to_string();
-        let count = Kind::Poststop.of(hooks).len();
-        if count == 0 {
+        if Kind::Poststop.of(hooks).is_empty() {
             return Ok(Vec::new());
         }
+        let state = oci_state(&record, Status::Stopped, 0).to_string();
         let image = self.shared.image()?;
         Ok(hooks::run_all(Kind::Poststop, hooks, state.as_bytes(), &|hook, stdio| {
             hooks::launch_from_host(image, None, hook, stdio)
@@ -146,7 +145,3 @@ fn await_end(process: &HostProcess) -> Result<()> {
 
 /// What is killed ends within a fraction of this.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-fn remove_state(locked: Locked) -> Result<()> {
-    locked.remove()
-}
