@@ -17,20 +17,28 @@ pub(crate) struct Failure {
     exit_code: u8,
     /// The message begins with the operation and the container.
     is_complete: bool,
+    is_about_output: bool,
 }
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: Some(message.into()), exit_code: 1, is_complete: false }
+        Self {
+            message: Some(message.into()),
+            exit_code: 1,
+            is_complete: false,
+            is_about_output: false,
+        }
     }
 
     /// Writing to stdout or stderr failed. A reader that has seen enough is no reason to complain.
     pub(crate) fn output(error: &io::Error) -> Self {
+        let failure = Self::new(format!("write output: {}", plain(error)));
+        let failure = Self { is_about_output: true, ..failure };
         match error.kind() {
             io::ErrorKind::BrokenPipe => {
-                Self { message: None, exit_code: PIPE_CLOSED, is_complete: true }
+                Self { message: None, exit_code: PIPE_CLOSED, is_complete: true, ..failure }
             }
-            _ => Self::new(format!("write output: {}", plain(error))),
+            _ => failure,
         }
     }
 
@@ -48,6 +56,11 @@ impl Failure {
         self
     }
 
+    /// Whether the output can't be written: to go on makes no sense.
+    pub(crate) fn is_about_output(&self) -> bool {
+        self.is_about_output
+    }
+
     pub(crate) fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
@@ -62,7 +75,7 @@ impl Failure {
 impl From<hoist::Error> for Failure {
     fn from(error: hoist::Error) -> Self {
         let is_complete = error.operation().is_some() && error.container().is_some();
-        Self { message: Some(error.to_string()), exit_code: 1, is_complete }
+        Self { is_complete, ..Self::new(error.to_string()) }
     }
 }
 

@@ -5,6 +5,8 @@
 //! the container's own, so that this can be recorded before [`Resctrl::make`] makes it, and
 //! [`Resctrl::remove`] finds it after a crash.
 
+mod stats;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -18,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::procfs;
+
+pub use stats::{IntelRdtStats, L3CacheInfo, MemoryBandwidthInfo, MonitorStats};
 
 const POINTER: &str = "/linux/intelRdt";
 /// Where it is mounted by custom, and where the kernel makes a directory for it.
@@ -298,10 +302,10 @@ mod tests {
     use super::*;
 
     /// A directory that looks like resctrl, removed at the end.
-    struct Fake(Resctrl);
+    pub(super) struct Fake(pub(super) Resctrl);
 
     impl Fake {
-        fn new() -> Self {
+        pub(super) fn new() -> Self {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path =
@@ -317,7 +321,7 @@ mod tests {
             Self(Resctrl { root, path, create })
         }
 
-        fn path(&self, path: &str) -> PathBuf {
+        pub(super) fn path(&self, path: &str) -> PathBuf {
             self.0.path.join(path)
         }
 

@@ -52,9 +52,16 @@ mod stdio;
 mod sys;
 mod timings;
 
+pub use cgroup::stats::{
+    BlockIoEntry, BlockIoStats, CpuStats, CpusetStats, HugetlbStats, MemoryStats, MemoryUsage,
+    PidsStats, Pressure, PressureStats, RdmaStats, Stall, Stats, Throttling,
+};
 pub use container::Container;
+pub use container::events::{Event, Events};
 pub use container::state::{State, Status};
 pub use error::{Error, ErrorKind, Result};
+pub use intel_rdt::{IntelRdtStats, L3CacheInfo, MemoryBandwidthInfo, MonitorStats};
+pub use netdevice::NetworkStats;
 /// The types of `config.json`: the crate `oci-spec`, version 0.10.
 pub use oci_spec::runtime as oci;
 pub use options::{CreateOptions, ExecOptions};

@@ -18,6 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// More than any file has that this room reads: `stat` has 52 numbers and a name of 64 bytes.
 const READ_LIMIT: usize = 4096;
+/// A network namespace with some ten thousand interfaces.
+const LIST_LIMIT: usize = 4 << 20;
 
 /// The kinds of namespaces, as `/proc/PID/ns/` names them.
 pub(crate) const NAMESPACE_KINDS: [&str; 8] =
@@ -336,6 +338,23 @@ impl ProcessDir {
     /// The beginning of one of the process's files, up to [`READ_LIMIT`].
     pub(crate) fn read(&self, file: &str) -> rustix::io::Result<Vec<u8>> {
         read_beneath(&self.fd, file)
+    }
+
+    /// One of the process's files up to its end: a list, such as `net/dev`, can be of any length.
+    pub(crate) fn read_list(&self, file: &str) -> rustix::io::Result<Vec<u8>> {
+        let file = beneath(&self.fd, file, OFlags::RDONLY)?;
+        let mut content = Vec::new();
+        let mut chunk = [0; READ_LIMIT];
+        loop {
+            let length = retry_on_intr(|| rustix::io::read(&file, &mut chunk[..]))?;
+            match chunk.get(..length) {
+                Some(part) if !part.is_empty() => content.extend_from_slice(part),
+                _ => return Ok(content),
+            }
+            if content.len() > LIST_LIMIT {
+                return Err(Errno::FBIG);
+            }
+        }
     }
 
     /// Writes one of the process's files with a single write(2), which is what the kernel takes

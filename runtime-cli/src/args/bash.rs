@@ -113,6 +113,6 @@ fn offer(value: Value) -> String {
         Value::OneOf(_, words) => {
             format!("COMPREPLY=($(compgen -W \"{}\" -- \"$cur\"))", words.join(" "))
         }
-        Value::Switch | Value::Text(_) | Value::Number(_) => ":".to_owned(),
+        Value::Switch | Value::Text(_) | Value::Number(_) | Value::Duration(_) => ":".to_owned(),
     }
 }

@@ -44,7 +44,7 @@ fn options(out: &mut String, name: &str, condition: &str, flags: &'static [Flag]
         let short = flag.short.map(|short| format!(" -s {short}")).unwrap_or_default();
         let value = match flag.value {
             Value::Switch => String::new(),
-            Value::Text(_) | Value::Number(_) => " -x".to_owned(),
+            Value::Text(_) | Value::Number(_) | Value::Duration(_) => " -x".to_owned(),
             Value::File(_) => " -r -F".to_owned(),
             Value::Directory(_) => " -x -a '(__fish_complete_directories)'".to_owned(),
             Value::OneOf(_, words) => format!(" -x -a '{}'", words.join(" ")),

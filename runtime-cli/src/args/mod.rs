@@ -5,6 +5,7 @@
 //! of them can disagree.
 
 pub(crate) mod bash;
+mod duration;
 pub(crate) mod fish;
 pub(crate) mod help;
 pub(crate) mod man;
@@ -100,6 +101,8 @@ pub(crate) enum Value {
     Switch,
     Text(&'static str),
     Number(&'static str),
+    /// Go's: `300ms`, `1m30s`.
+    Duration(&'static str),
     File(&'static str),
     Directory(&'static str),
     OneOf(&'static str, &'static [&'static str]),
@@ -112,6 +115,7 @@ impl Value {
             Self::Switch => None,
             Self::Text(name)
             | Self::Number(name)
+            | Self::Duration(name)
             | Self::File(name)
             | Self::Directory(name)
             | Self::OneOf(name, _) => Some(name),

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use super::duration::{self, Nanoseconds};
 use super::{Flag, Value};
 
 /// The options that were given, in their order.
@@ -14,6 +15,7 @@ pub(crate) struct Values(Vec<(&'static str, Given)>);
 enum Given {
     Switch(bool),
     Number(u32),
+    Duration(Nanoseconds),
     Text(String),
     Path(OsString),
 }
@@ -25,6 +27,9 @@ impl Values {
             Value::File(_) | Value::Directory(_) => Given::Path(value),
             Value::Switch => Given::Switch(boolean(text(&value)?).ok_or("not a boolean")?),
             Value::Number(_) => Given::Number(number(text(&value)?).ok_or("not a number")?),
+            Value::Duration(_) => Given::Duration(
+                duration::parse(text(&value)?).ok_or("not a duration such as 300ms or 1m30s")?,
+            ),
             Value::Text(_) => Given::Text(text(&value)?.to_owned()),
             Value::OneOf(_, words) => {
                 let value = text(&value)?;
@@ -72,6 +77,14 @@ impl Values {
     pub(crate) fn number(&self, flag: &Flag) -> Option<u32> {
         match self.last(flag) {
             Some(Given::Number(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// How long, in nanoseconds: Go's durations may be negative.
+    pub(crate) fn duration(&self, flag: &Flag) -> Option<Nanoseconds> {
+        match self.last(flag) {
+            Some(Given::Duration(duration)) => Some(*duration),
             _ => None,
         }
     }

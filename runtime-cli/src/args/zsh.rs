@@ -77,7 +77,9 @@ fn options(out: &mut String, flags: &'static [Flag]) {
         let help = quote(flag.help);
         let value = match flag.value {
             Value::Switch => String::new(),
-            Value::Text(name) | Value::Number(name) => format!(":{}: ", quote(name)),
+            Value::Text(name) | Value::Number(name) | Value::Duration(name) => {
+                format!(":{}: ", quote(name))
+            }
             Value::File(name) => format!(":{}:_files", quote(name)),
             Value::Directory(name) => format!(":{}:_files -/", quote(name)),
             Value::OneOf(name, words) => format!(":{}:({})", quote(name), words.join(" ")),

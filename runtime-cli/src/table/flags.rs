@@ -117,6 +117,14 @@ pub(crate) const CGROUP: Flag = Flag::new(
 pub(crate) const IGNORE_PAUSED: Flag =
     Flag::switch("ignore-paused", "allow it in a paused container");
 
+// Options of events.
+pub(crate) const INTERVAL: Flag = Flag::new(
+    "interval",
+    Value::Duration("TIME"),
+    "the time between statistics, such as 300ms or 1m30s (default: 5s)",
+);
+pub(crate) const STATS: Flag = Flag::switch("stats", "print the container's statistics, then exit");
+
 // Options of the other commands.
 pub(crate) const ALL: Flag =
     Flag::switch("all", "signal every process of the container").short('a').hidden();

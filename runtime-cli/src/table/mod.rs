@@ -194,6 +194,19 @@ alone.",
     ..command("ps", "list the processes of a container", commands::ps::run)
 };
 
+const EVENTS: Command = Command {
+    flags: &[INTERVAL, STATS, HELP],
+    description: "\
+Prints what happens to a container as JSON, one object a line, until its last
+process has ended: its statistics each time that the interval is over, and an
+object of the type oom for each process that the kernel has killed because memory
+ran out. With --stats it prints the statistics once.
+
+Statistics are of the container's cgroup, and of the network interfaces of its
+network namespace, if it has one of its own.",
+    ..command("events", "show events and statistics of a container", commands::events::run)
+};
+
 const LIST: Command = Command {
     operands: "",
     arity: (0, 0),
@@ -287,5 +300,4 @@ const CHECKPOINT: Command = missing("checkpoint", "checkpoint a running containe
 const RESTORE: Command = missing("restore", "restore a container from a checkpoint");
 const PAUSE: Command = missing("pause", "suspend the processes of a container");
 const RESUME: Command = missing("resume", "resume the processes of a container");
-const EVENTS: Command = missing("events", "show events and statistics of a container");
 const UPDATE: Command = missing("update", "change the resources of a container");

@@ -14,8 +14,9 @@ use rustix::process::Pid;
 
 use crate::error::{Error, ErrorKind};
 
-/// No setting or event file is larger.
-const FILE_LIMIT: usize = 64 << 10;
+/// No file of settings, events or figures is larger; the largest have a line for each CPU or block
+/// device.
+const FILE_LIMIT: usize = 1 << 20;
 /// PID_MAX_LIMIT is 2^22, and a line of `cgroup.procs` has at most eight bytes; v1 may list a
 /// number twice.
 const PROCS_LIMIT: usize = 64 << 20;
@@ -133,7 +134,7 @@ impl Dir {
         if written == value.len() { Ok(()) } else { Err(Errno::IO) }
     }
 
-    /// Reads a file of settings or events.
+    /// Reads a file of settings, events or figures.
     pub(super) fn read(&self, name: &str) -> Result<String, Errno> {
         read_from_start(&self.open(name, OFlags::RDONLY)?, FILE_LIMIT)
     }
@@ -141,6 +142,33 @@ impl Dir {
     /// The value behind a key in a file of `key value` lines, such as `memory.events`.
     pub(super) fn read_key(&self, name: &str, key: &str) -> Result<Option<u64>, Errno> {
         Ok(find_key(&self.read(name)?, key))
+    }
+
+    /// The value behind a key, added up over this cgroup and all below.
+    pub(super) fn sum_key(&self, file: &str, key: &str) -> Result<Option<u64>, Errno> {
+        let Some(mut sum) = self.read_key(file, key)? else { return Ok(None) };
+        self.walk(|event| {
+            if let Walk::Enter(dir) = event {
+                match dir.read_key(file, key) {
+                    Ok(value) => sum = sum.saturating_add(value.unwrap_or_default()),
+                    Err(Errno::NOENT | Errno::NODEV) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Some(sum))
+    }
+
+    /// The names of all that is in the directory.
+    pub(super) fn names(&self) -> Result<Vec<String>, Errno> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
+            if let Ok(name) = entry?.file_name().to_str() {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
     }
 
     /// The children's names. Most cgroups have none, and the link count says so: kernfs counts

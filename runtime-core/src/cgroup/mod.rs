@@ -18,8 +18,10 @@ mod host;
 mod kill;
 mod limits;
 mod make;
+pub(crate) mod oom;
 mod paths;
 mod remove;
+pub(crate) mod stats;
 mod sub;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,7 @@ use crate::error::Result;
 pub(crate) use self::{
     create::Request,
     host::{Host, Manager},
+    oom::OomWatch,
     paths::Paths,
 };
 use self::{dir::Dir, paths::Location};
@@ -113,22 +116,6 @@ impl Cgroup {
         match self.processes() {
             Some(dir) => dir.pids().map_err(|errno| dir.error("read", "cgroup.procs", errno)),
             None => Ok(Vec::new()),
-        }
-    }
-
-    /// How many processes the OOM killer has killed here; `None` without the memory controller.
-    pub(crate) fn oom_kills(&self) -> Result<Option<u64>> {
-        let (dir, file) = match self.legacy_dir("memory") {
-            Some(dir) => (dir, "memory.oom_control"),
-            None if self.legacy.is_empty() => match &self.unified {
-                Some(dir) => (dir, "memory.events"),
-                None => return Ok(None),
-            },
-            None => return Ok(None),
-        };
-        match dir.read_key(file, "oom_kill") {
-            Err(Errno::NOENT | Errno::NODEV) => Ok(None),
-            other => other.map_err(|errno| dir.error("read", file, errno)),
         }
     }
 

@@ -199,6 +199,7 @@ impl Work<'_> {
         };
         let cgroup = self.cgroup.insert(Cgroup::create(host, &paths, &request)?);
         record.cgroup = to_json(cgroup.paths())?;
+        record.oom_kills_before = cgroup.oom_kills()?.unwrap_or_default();
         if cgroup.paths().shape() != paths.shape() {
             // A hierarchy in which hoist may make nothing was left out.
             let made = cgroup.paths().clone();

@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 mod delete;
+pub(crate) mod events;
 mod exec;
 mod facts;
 pub(crate) mod failure;
@@ -10,6 +11,7 @@ mod lsm;
 mod notify;
 mod start;
 pub(crate) mod state;
+mod stats;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -220,18 +222,20 @@ impl Container {
                 }
             };
             // Held from before the end, when somebody may remove it.
+            let record = self.dir.record().ok().flatten();
             let found;
             let cgroup = match &self.cgroup {
                 Some(cgroup) => Some(cgroup),
                 None => {
-                    found = self.dir.record().ok().flatten().and_then(|r| self.cgroup(&r).ok());
+                    found = record.as_ref().and_then(|record| self.cgroup(record).ok());
                     found.as_ref()
                 }
             };
+            let before = record.map_or(0, |record| record.oom_kills_before);
             self.shared.children.wait_with(self.id(), pidfd.as_fd())?;
             process::wait(
                 pidfd.as_fd(),
-                || matches!(cgroup.map(Cgroup::oom_kills), Some(Ok(Some(kills))) if kills > 0),
+                || matches!(cgroup.map(Cgroup::oom_kills), Some(Ok(Some(kills))) if kills > before),
             )
         };
         wait().map_err(|error: Error| error.in_operation("wait", self.id()))

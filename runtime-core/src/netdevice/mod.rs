@@ -6,6 +6,7 @@
 //! kernel returns physical devices and destroys virtual ones, see network_namespaces(7).
 
 mod netlink;
+mod stats;
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -17,6 +18,8 @@ use rustix::thread::LinkNameSpaceType;
 use crate::error::{Error, Result};
 use crate::sys::vfork::BlockedSignals;
 use netlink::{Refusal, Reply, Request, Socket, u32_at};
+
+pub use stats::NetworkStats;
 
 /// Bytes of the fixed bodies: struct ifinfomsg and struct ifaddrmsg of rtnetlink(7).
 const LINK: usize = 16;

@@ -57,6 +57,10 @@ pub(crate) struct Record {
     /// The cgroup room's own record, written before the first directory is made.
     #[serde(default)]
     pub(crate) cgroup: serde_json::Value,
+    /// How many processes the OOM killer had killed in the cgroup before the container was made:
+    /// a cgroup that was there before has a past.
+    #[serde(default)]
+    pub(crate) oom_kills_before: u64,
     /// The resctrl group that the processes are in.
     #[serde(default)]
     pub(crate) intel_rdt: Option<Group>,
@@ -83,6 +87,7 @@ impl Record {
             namespaces: Namespaces::new(),
             private_pid: false,
             cgroup: serde_json::Value::Null,
+            oom_kills_before: 0,
             intel_rdt: None,
             terminal: false,
             annotations: BTreeMap::new(),
