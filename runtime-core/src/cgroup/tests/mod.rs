@@ -3,6 +3,7 @@
 
 mod hybrid;
 mod names;
+mod oom;
 mod unified;
 
 use std::io::Write;
