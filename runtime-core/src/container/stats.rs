@@ -13,8 +13,8 @@ impl Container {
     /// it is deleted.
     ///
     /// # Errors
-    /// [`ErrorKind::WrongState`] if its cgroup is gone; [`ErrorKind::Cgroup`] if the kernel's
-    /// files can't be read.
+    /// [`ErrorKind::NotFound`] if it was deleted; [`ErrorKind::WrongState`] if its cgroup is gone
+    /// all the same; [`ErrorKind::Cgroup`] if the kernel's files can't be read.
     pub fn stats(&self) -> Result<Stats> {
         let look = || {
             let (record, _, process) = self.current()?;

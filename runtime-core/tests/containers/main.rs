@@ -17,4 +17,5 @@ mod process;
 mod root;
 mod seccomp;
 mod security;
+mod stats;
 mod terminal;

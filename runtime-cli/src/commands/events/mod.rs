@@ -1,6 +1,8 @@
 //! `hoist events`: statistics and OOM events, as runc prints them.
 
 mod json;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
