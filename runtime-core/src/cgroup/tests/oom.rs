@@ -75,7 +75,7 @@ fn each_watcher_sees_each_kill() {
         let seen = kills_until_the_end(&mut prompt);
         child.output();
         assert_eq!(cgroup.oom_kills().unwrap(), Some(seen));
-        assert!((1..=3).contains(&seen), "{seen}");
+        assert!(seen >= 1, "{seen}");
         // Whoever comes late gets them all at once.
         assert_eq!(slow.look().unwrap(), Some(Change::Oom(seen)));
         assert_eq!(slow.look().unwrap(), Some(Change::Ended));
