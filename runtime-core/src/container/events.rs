@@ -7,9 +7,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::Container;
+use super::state::Status;
 use crate::cgroup::OomWatch;
 use crate::cgroup::oom::Change;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Something that has happened to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +49,16 @@ impl Container {
     /// first process. Without the memory controller there is only the end.
     ///
     /// # Errors
-    /// [`ErrorKind::Cgroup`](crate::ErrorKind::Cgroup) if the kernel's files can't be watched.
+    /// [`ErrorKind::WrongState`] as long as somebody creates it; [`ErrorKind::Cgroup`] if the
+    /// kernel's files can't be watched.
     pub fn events(&self) -> Result<Events> {
         let watch = || {
-            let (record, _, process) = self.current()?;
+            let (record, status, process) = self.current()?;
+            if status == Status::Creating {
+                // Nobody is in its cgroup yet: that would be the end.
+                let message = "the container is still being created";
+                return Err(Error::new(ErrorKind::WrongState, message));
+            }
             let cgroup = self.cgroup(&record)?;
             OomWatch::new(&cgroup, process.map(|process| process.pidfd))
         };
