@@ -326,9 +326,16 @@ impl Init {
     pub(super) fn mask_path(&mut self, path: &CStr) -> Outcome {
         let Some(target) = self.open_existing(path)? else { return Ok(()) };
         let kind = sys::statx(target.raw(), c"", AT_EMPTY_PATH).at(Op::Stat)?.kind();
-        let cover = if kind == sys::S_IFDIR { Reg::EMPTY } else { Reg::NULL };
-        let tree = clone_tree(self.fd(cover)?, c"", AT_EMPTY_PATH, false)?;
-        sys::move_mount(tree.raw(), target.raw()).at(Op::MoveMount)
+        let cover = self.fd(if kind == sys::S_IFDIR { Reg::EMPTY } else { Reg::NULL })?;
+        match clone_tree(cover, c"", AT_EMPTY_PATH, false) {
+            Ok(tree) => sys::move_mount(tree.raw(), target.raw()).at(Op::MoveMount),
+            // Before Linux 6.15 a mount can't be cloned while it is detached: so the empty
+            // directory itself goes to the first place, and its clones to the others.
+            Err(fail) if fail.errno == EINVAL && kind == sys::S_IFDIR => {
+                sys::move_mount(cover, target.raw()).at(Op::MoveMount)
+            }
+            Err(fail) => Err(fail),
+        }
     }
 
     pub(super) fn readonly_path(&mut self, path: &CStr) -> Outcome {
