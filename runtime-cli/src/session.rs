@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use hoist::{Container, Runtime, Timings};
+use hoist::{CgroupManager, Container, Runtime, Timings};
 
 use crate::args::{Command, Values};
 use crate::failure::{Failure, Result};
@@ -48,7 +48,12 @@ impl Session {
     }
 
     pub(crate) fn runtime(&self) -> Result<Runtime> {
-        Ok(Runtime::builder().root(self.root()?).build()?)
+        let manager = if self.globals.is_on(&flags::SYSTEMD_CGROUP) {
+            CgroupManager::Systemd
+        } else {
+            CgroupManager::Cgroupfs
+        };
+        Ok(Runtime::builder().root(self.root()?).cgroup_manager(manager).build()?)
     }
 
     /// The container that the first operand names.

@@ -6,45 +6,31 @@
 //! kept, so [`Process::wait`](crate::Process::wait) has it whoever collected it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::sys::pidfd::{self, RawExit, Waited};
+use crate::sys::pidfd::{Ending, RawExit, Waited};
 
 /// A process that was executed in a container.
 #[derive(Debug)]
 pub(crate) struct Child {
     pidfd: OwnedFd,
-    exit: OnceLock<RawExit>,
+    ending: Ending,
 }
 
 impl Child {
     /// Waits for its end.
     pub(crate) fn wait(&self) -> Result<RawExit> {
-        if let Some(exit) = self.exit.get() {
-            return Ok(*exit);
-        }
-        match pidfd::wait(self.pidfd.as_fd()) {
-            Ok(exit) => Ok(*self.exit.get_or_init(|| exit)),
-            // Another thread may have been told meanwhile.
-            Err(error) => self.exit.get().copied().ok_or(error),
-        }
+        self.ending.wait(self.pidfd.as_fd())
     }
 
     /// Collects it if it has ended; false as long as it has not.
     fn collect(&self) -> bool {
-        if self.exit.get().is_none() {
-            match pidfd::try_wait(self.pidfd.as_fd()) {
-                Ok(Waited::Exit(exit)) => drop(self.exit.get_or_init(|| exit)),
-                Ok(Waited::Running) => return false,
-                // Somebody else collects it, or has.
-                Ok(Waited::Unreaped) | Err(_) => {}
-            }
-        }
-        true
+        // Where it can't be told how it ended, somebody else collects it, or has.
+        !matches!(self.ending.try_wait(self.pidfd.as_fd()), Ok(Waited::Running))
     }
 }
 
@@ -68,7 +54,7 @@ struct List {
 impl Children {
     /// Remembers a new child.
     pub(crate) fn add(&self, container: &str, pidfd: OwnedFd) -> Arc<Child> {
-        let child = Arc::new(Child { pidfd, exit: OnceLock::new() });
+        let child = Arc::new(Child { pidfd, ending: Ending::default() });
         let mut list = self.lock();
         list.children.retain(|(_, child)| !child.collect());
         list.children.push((container.to_owned(), child.clone()));
@@ -94,9 +80,9 @@ impl Children {
         loop {
             let running: Vec<Arc<Child>> = {
                 let mut list = self.lock();
-                list.children.retain(|(_, child)| child.exit.get().is_none());
+                list.children.retain(|(_, child)| !child.collect());
                 let ours = list.children.iter().filter(|(id, _)| id == container);
-                ours.map(|(_, child)| child.clone()).filter(|child| !child.collect()).collect()
+                ours.map(|(_, child)| child.clone()).collect()
             };
             let mut fds = vec![
                 PollFd::from_borrowed_fd(first, PollFlags::IN),

@@ -133,6 +133,76 @@ impl Resctrl {
         Ok(())
     }
 
+    /// Finds the mounted file system to change a container's L3 cache and memory bandwidth schemas.
+    ///
+    /// # Errors
+    /// In runc's words if the processor or the container has nothing of that.
+    pub(crate) fn open_for_update(
+        group: Option<&Group>,
+        schemata: [Option<&str>; 2],
+    ) -> Result<Self> {
+        let resctrl = Self::open();
+        let enabled = resctrl.as_ref().map_or([false; 2], Self::enabled);
+        for ((schema, enabled), (field, message)) in schemata.iter().zip(enabled).zip([
+            ("l3CacheSchema", "Intel RDT/CAT: l3 cache schema is not enabled"),
+            ("memBwSchema", "Intel RDT/MBA: memory bandwidth schema is not enabled"),
+        ]) {
+            if schema.is_some() && !enabled {
+                return Err(Error::unsupported(format!("{POINTER}/{field}"), message));
+            }
+        }
+        if group.is_none() {
+            let message = "updating a non-existent Intel RDT configuration is not supported";
+            return Err(Error::unsupported(POINTER, message));
+        }
+        resctrl
+    }
+
+    /// Whether the processor can allocate L3 cache, and memory bandwidth.
+    fn enabled(&self) -> [bool; 2] {
+        let has = |resource: &str| self.stat(&format!("info/{resource}")).is_ok();
+        [has("L3") || has("L3CODE"), has("MB")]
+    }
+
+    /// Writes other schemas to a group's class. Returns what undoes it.
+    ///
+    /// # Errors
+    /// The schema that was refused; then the class has those that it had.
+    pub(crate) fn replace(
+        &self,
+        group: &Group,
+        schemata: [Option<&str>; 2],
+    ) -> Result<Vec<String>> {
+        let file = format!("{}/schemata", group.class);
+        let old = self.read(&file).map_err(|errno| self.fail("read", &file, errno))?;
+        let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_owned();
+        let new: Vec<_> = ["l3CacheSchema", "memBwSchema"]
+            .iter()
+            .zip(schemata)
+            .filter_map(|(field, schema)| Some((field, schema?)))
+            .collect();
+        let changed = |old: &&str| {
+            new.iter().flat_map(|(_, schema)| schema.lines()).any(|l| resource(l) == resource(old))
+        };
+        let undo: Vec<_> = old.lines().filter(changed).map(|l| l.trim().to_owned()).collect();
+        for (field, schema) in &new {
+            let written = self.write(&group.class, "schemata", &format!("{schema}\n"));
+            if let Err(error) = written {
+                let error = error.with_pointer(format!("{POINTER}/{field}"));
+                return Err(match self.put_back(group, &undo) {
+                    Ok(()) => error,
+                    Err(left) => error.with_hint(format!("and could not undo it: {left}")),
+                });
+            }
+        }
+        Ok(undo)
+    }
+
+    /// Writes what [`replace`](Self::replace) has returned.
+    pub(crate) fn put_back(&self, group: &Group, lines: &[String]) -> Result<()> {
+        lines.iter().try_for_each(|line| self.write(&group.class, "schemata", &format!("{line}\n")))
+    }
+
     /// Puts a process of one thread into the group; its children will be in it too.
     pub(crate) fn add(&self, group: &Group, pid: Pid) -> Result<()> {
         for directory in [Some(&group.class), group.monitor.as_ref()].into_iter().flatten() {
@@ -459,6 +529,24 @@ mod tests {
         let error = fake.0.make(&mut group, &config).unwrap_err();
         assert_eq!(error.pointer(), Some("/linux/intelRdt/schemata/0"));
         assert!(error.to_string().contains("Invalid CBM"), "{error}");
+    }
+
+    #[test]
+    fn other_schemata() {
+        let fake = Fake::new();
+        fake.class("web-1", "    L3:0=ff;1=ff\n    MB:0=30;1=100\n");
+        let group = Group { class: "web-1".to_owned(), own: true, monitor: None };
+        let undo = fake.0.replace(&group, [None, Some("MB:0=50")]).unwrap();
+        assert_eq!(undo, ["MB:0=30;1=100"]);
+        fake.0.put_back(&group, &undo).unwrap();
+        // What was written follows, see `Fake::new`.
+        let written = "    L3:0=ff;1=ff\n    MB:0=30;1=100\nMB:0=50\nMB:0=30;1=100\n";
+        assert_eq!(fake.content("web-1/schemata"), written);
+        // This processor allocates bandwidth, but not caches.
+        assert_eq!(fake.0.enabled(), [false, true]);
+        let gone = Group { class: "web-2".to_owned(), own: true, monitor: None };
+        let error = fake.0.replace(&gone, [Some("L3:0=f"), None]).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::NOENT.raw_os_error()));
     }
 
     #[test]

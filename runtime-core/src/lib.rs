@@ -52,6 +52,7 @@ mod stdio;
 mod sys;
 mod timings;
 
+pub use cgroup::Manager as CgroupManager;
 pub use cgroup::stats::{
     BlockIoEntry, BlockIoStats, CpuStats, CpusetStats, HugetlbStats, MemoryStats, MemoryUsage,
     PidsStats, Pressure, PressureStats, RdmaStats, Stall, Stats, Throttling,
@@ -69,6 +70,6 @@ pub use plan::{Plan, PlannedStep};
 pub use process::{ExitStatus, Process, Usage};
 pub use runtime::{Runtime, RuntimeBuilder};
 pub use signal::Signal;
-pub use spec::{Bundle, DefaultSpec, features, parse_process};
+pub use spec::{Bundle, DefaultSpec, Limit, Resources, features, parse_process};
 pub use stdio::{Pipes, Stdio};
 pub use timings::{Timing, Timings};

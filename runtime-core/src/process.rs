@@ -8,7 +8,7 @@ use crate::children::Child;
 use crate::error::Result;
 use crate::signal::Signal;
 use crate::stdio::Pipes;
-use crate::sys::pidfd::{self, End, RawExit};
+use crate::sys::pidfd::{self, End, Ending, RawExit};
 use crate::timings::Timings;
 
 /// How a process ended.
@@ -140,7 +140,11 @@ impl AsFd for Process {
 }
 
 /// Waits for a process.
-pub(crate) fn wait(pidfd: BorrowedFd<'_>, oom_killed: impl FnOnce() -> bool) -> Result<ExitStatus> {
-    let exit = pidfd::wait(pidfd)?;
+pub(crate) fn wait(
+    ending: &Ending,
+    pidfd: BorrowedFd<'_>,
+    oom_killed: impl FnOnce() -> bool,
+) -> Result<ExitStatus> {
+    let exit = ending.wait(pidfd)?;
     Ok(ExitStatus { exit, oom_killed: oom_killed() })
 }

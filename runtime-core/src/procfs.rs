@@ -56,6 +56,17 @@ pub(crate) struct Stat {
 /// The kernel's flag for a process in do_exit(), proc_pid_stat(5) "flags".
 const PF_EXITING: u64 = 4;
 
+/// The caller is in a user namespace other than the host's: its map is not the whole range.
+pub(crate) fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
+}
+
+/// The caller isn't the host's root.
+pub(crate) fn is_rootless() -> bool {
+    !rustix::process::geteuid().is_root() || in_user_namespace()
+}
+
 impl Stat {
     /// Reads one line of `/proc/PID/stat`. The name in it may hold anything, spaces and
     /// parentheses too, but no field after it does: so the last `)` ends it.

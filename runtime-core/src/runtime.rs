@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::cgroup;
+use crate::cgroup::{self, Manager as CgroupManager};
 use crate::children::Children;
 use crate::container::{self, Container};
 use crate::error::{Error, Result};
@@ -41,6 +41,7 @@ pub struct Runtime {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) root: PathBuf,
+    manager: CgroupManager,
     image: OnceLock<InitImage>,
     host: OnceLock<cgroup::Host>,
     pub(crate) filters: seccomp::Cache,
@@ -57,7 +58,7 @@ impl Shared {
 
     /// The host's cgroups, looked up at first use.
     pub(crate) fn host(&self) -> Result<&cgroup::Host> {
-        self.once(&self.host, || cgroup::Host::probe(cgroup::Manager::Cgroupfs))
+        self.once(&self.host, || cgroup::Host::probe(self.manager))
     }
 
     fn once<'a, T>(&self, cell: &'a OnceLock<T>, make: impl Fn() -> Result<T>) -> Result<&'a T> {
@@ -78,6 +79,7 @@ impl Shared {
 #[derive(Debug, Default)]
 pub struct RuntimeBuilder {
     root: Option<PathBuf>,
+    manager: CgroupManager,
 }
 
 impl RuntimeBuilder {
@@ -86,6 +88,14 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn root(mut self, root: impl AsRef<Path>) -> Self {
         self.root = Some(root.as_ref().to_owned());
+        self
+    }
+
+    /// Who makes the cgroups of new containers: [`CgroupManager::Cgroupfs`] by default. Each
+    /// container stays with the one that it was created with.
+    #[must_use]
+    pub fn cgroup_manager(mut self, manager: CgroupManager) -> Self {
+        self.manager = manager;
         self
     }
 
@@ -105,6 +115,7 @@ impl RuntimeBuilder {
         Ok(Runtime {
             shared: Arc::new(Shared {
                 root,
+                manager: self.manager,
                 image: OnceLock::new(),
                 host: OnceLock::new(),
                 filters: seccomp::Cache::default(),

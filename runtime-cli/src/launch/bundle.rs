@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::notify::{self, Relay};
 use crate::rootless;
 use crate::session::Session;
@@ -21,9 +21,6 @@ pub(crate) struct Prepared {
 
 /// Loads the bundle, and logs what is odd about it.
 pub(crate) fn load(session: &Session) -> Result<Prepared> {
-    if session.globals.is_on(&flags::SYSTEMD_CGROUP) {
-        return Err(Failure::new("--systemd-cgroup is not supported yet"));
-    }
     if let Some(mode) = session.globals.text(&flags::ROOTLESS).filter(|mode| *mode != "auto")
         && (mode == "true") != rootless::is_rootless()
     {

@@ -21,12 +21,10 @@ pub(crate) const ROOT: Flag = Flag::new(
 );
 pub(crate) const CRIU: Flag =
     Flag::new("criu", Value::Text("PATH"), "(obsolete; ignored)").hidden();
-/// Hidden until it is supported.
 pub(crate) const SYSTEMD_CGROUP: Flag = Flag::switch(
     "systemd-cgroup",
     "let systemd manage cgroups; cgroupsPath then reads slice:prefix:name",
-)
-.hidden();
+);
 /// Hidden because it changes nothing: hoist goes by what it may do.
 pub(crate) const ROOTLESS: Flag = Flag::new(
     "rootless",
@@ -142,3 +140,77 @@ pub(crate) const PLAN_FORMAT: Flag = Flag::new(
     "print text or json (default: text)",
 )
 .short('f');
+
+// Options of update.
+pub(crate) const RESOURCES: Flag = Flag::new(
+    "resources",
+    Value::File("FILE"),
+    "read the resources as JSON, like linux.resources, from FILE, or from stdin for -; other \
+     options are ignored then",
+)
+.short('r');
+pub(crate) const BLKIO_WEIGHT: Flag =
+    Flag::new("blkio-weight", Value::Text("WEIGHT"), "share of disk time, from 10 to 1000");
+pub(crate) const CPU_PERIOD: Flag =
+    Flag::new("cpu-period", Value::Text("US"), "period of the CPU quota in microseconds");
+pub(crate) const CPU_QUOTA: Flag = Flag::new(
+    "cpu-quota",
+    Value::Text("US"),
+    "most CPU time in each period in microseconds; -1 for no limit",
+);
+pub(crate) const CPU_BURST: Flag = Flag::new(
+    "cpu-burst",
+    Value::Text("US"),
+    "unused quota that may be saved for later periods in microseconds",
+);
+pub(crate) const CPU_SHARE: Flag = Flag::new(
+    "cpu-share",
+    Value::Text("SHARES"),
+    "share of CPU time compared with others, from 2 to 262144",
+);
+pub(crate) const CPU_RT_PERIOD: Flag =
+    Flag::new("cpu-rt-period", Value::Text("US"), "period of the realtime limit in microseconds");
+pub(crate) const CPU_RT_RUNTIME: Flag = Flag::new(
+    "cpu-rt-runtime",
+    Value::Text("US"),
+    "most realtime CPU time in each period in microseconds",
+);
+pub(crate) const CPU_IDLE: Flag = Flag::new(
+    "cpu-idle",
+    Value::Text("0|1"),
+    "1: run only when nothing else wants the CPU (SCHED_IDLE)",
+);
+pub(crate) const CPUSET_CPUS: Flag =
+    Flag::new("cpuset-cpus", Value::Text("LIST"), "CPUs to run on, like 0-3,8");
+pub(crate) const CPUSET_MEMS: Flag =
+    Flag::new("cpuset-mems", Value::Text("LIST"), "memory nodes to use, like 0-1");
+/// Hidden because it changes nothing, as in runc.
+pub(crate) const KERNEL_MEMORY: Flag =
+    Flag::new("kernel-memory", Value::Text("BYTES"), "(obsolete; ignored)").hidden();
+/// Hidden because it changes nothing, as in runc.
+pub(crate) const KERNEL_MEMORY_TCP: Flag =
+    Flag::new("kernel-memory-tcp", Value::Text("BYTES"), "(obsolete; ignored)").hidden();
+pub(crate) const MEMORY: Flag = Flag::new(
+    "memory",
+    Value::Text("BYTES"),
+    "most memory; a unit may follow (512M), -1 for no limit",
+);
+pub(crate) const MEMORY_RESERVATION: Flag = Flag::new(
+    "memory-reservation",
+    Value::Text("BYTES"),
+    "memory that is left to the container when it is short",
+);
+pub(crate) const MEMORY_SWAP: Flag = Flag::new(
+    "memory-swap",
+    Value::Text("BYTES"),
+    "most memory and swap together; -1 for no limit of swap",
+);
+pub(crate) const PIDS_LIMIT: Flag =
+    Flag::new("pids-limit", Value::Text("N"), "most processes and threads; -1 for no limit");
+pub(crate) const L3_CACHE_SCHEMA: Flag =
+    Flag::new("l3-cache-schema", Value::Text("SCHEMA"), "schema of the L3 cache (Intel RDT/CAT)");
+pub(crate) const MEM_BW_SCHEMA: Flag = Flag::new(
+    "mem-bw-schema",
+    Value::Text("SCHEMA"),
+    "schema of the memory bandwidth (Intel RDT/MBA)",
+);

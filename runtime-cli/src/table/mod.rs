@@ -216,6 +216,55 @@ const LIST: Command = Command {
     ..command("list", "list containers", commands::list::run)
 };
 
+const PAUSE: Command = Command {
+    description: "\
+Freezes all processes of a container, and returns when they stand still. They
+keep their memory; signals wait, except for KILL.",
+    ..command("pause", "suspend the processes of a container", commands::pause::pause)
+};
+
+const RESUME: Command = Command {
+    description: "Lets the processes of a paused container go on.",
+    ..command("resume", "resume the processes of a container", commands::pause::resume)
+};
+
+const UPDATE: Command = Command {
+    flags: &[
+        RESOURCES,
+        BLKIO_WEIGHT,
+        CPU_PERIOD,
+        CPU_QUOTA,
+        CPU_BURST,
+        CPU_SHARE,
+        CPU_RT_PERIOD,
+        CPU_RT_RUNTIME,
+        CPU_IDLE,
+        CPUSET_CPUS,
+        CPUSET_MEMS,
+        KERNEL_MEMORY,
+        KERNEL_MEMORY_TCP,
+        MEMORY,
+        MEMORY_RESERVATION,
+        MEMORY_SWAP,
+        PIDS_LIMIT,
+        L3_CACHE_SCHEMA,
+        MEM_BW_SCHEMA,
+        HELP,
+    ],
+    description: "\
+Changes limits of a container that runs, is created or is paused; what isn't
+given stays as it is. If one value is refused, nothing is changed.
+
+To limit the memory and the processes of ubuntu01:
+
+    # hoist update --memory 512M --pids-limit 100 ubuntu01
+
+All of linux.resources in config.json can be given as JSON:
+
+    # echo '{\"unified\": {\"memory.high\": \"400M\"}}' | hoist update -r - ubuntu01",
+    ..command("update", "change the resources of a container", commands::update::run)
+};
+
 const SPEC: Command = Command {
     operands: "",
     arity: (0, 0),
@@ -298,6 +347,3 @@ const fn missing(name: &'static str, summary: &'static str) -> Command {
 
 const CHECKPOINT: Command = missing("checkpoint", "checkpoint a running container");
 const RESTORE: Command = missing("restore", "restore a container from a checkpoint");
-const PAUSE: Command = missing("pause", "suspend the processes of a container");
-const RESUME: Command = missing("resume", "resume the processes of a container");
-const UPDATE: Command = missing("update", "change the resources of a container");

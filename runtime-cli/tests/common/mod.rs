@@ -17,6 +17,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+/// The program under test. `HOIST_BIN` names it where these tests run away from the directory that
+/// they were built in.
+pub fn program() -> PathBuf {
+    std::env::var_os("HOIST_BIN").map_or_else(|| env!("CARGO_BIN_EXE_hoist").into(), PathBuf::from)
+}
+
 /// A bundle with busybox, and a state directory of its own. Dropping it deletes the containers.
 pub struct Bench {
     pub directory: PathBuf,
@@ -48,7 +54,9 @@ pub fn bench() -> Option<Bench> {
     }
     fs::copy(busybox, bin.join("busybox")).unwrap();
     // Hard links: a symbolic link that is absolute would lead to the host's programs.
-    for applet in ["sh", "true", "echo", "cat", "sleep", "id", "pwd", "stty", "readlink", "kill"] {
+    for applet in
+        ["sh", "true", "echo", "cat", "sleep", "id", "pwd", "stty", "readlink", "kill", "dd"]
+    {
         fs::hard_link(bin.join("busybox"), bin.join(applet)).unwrap();
     }
     let [a, b] = ["a", "b"].map(|id| format!("{name}-{id}"));
@@ -91,7 +99,7 @@ impl Bench {
 
     /// The program with the bench's state directory, in the bundle.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hoist"));
+        let mut command = Command::new(program());
         command
             .arg("--root")
             .arg(self.directory.join("state"))
@@ -101,6 +109,14 @@ impl Bench {
             .env_remove("LISTEN_FDS")
             .stdin(Stdio::null());
         command
+    }
+
+    /// `create` and `run --detach`: the container keeps the output, so there must be no pipe that
+    /// the test reads to its end.
+    pub fn detached(&self, arguments: &[&str]) {
+        let mut command = self.command(arguments);
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{arguments:?}: {status}");
     }
 
     pub fn hoist(&self, arguments: &[&str]) -> Output {

@@ -1,5 +1,7 @@
 //! Making a container's cgroup: directories, limits, devices; all of it or nothing.
 
+use std::collections::HashMap;
+
 use oci_spec::runtime::{LinuxDevice, LinuxResources};
 use rustix::io::Errno;
 
@@ -8,7 +10,7 @@ use super::dir::Dir;
 use super::host::{Host, Mode};
 use super::limits::{self, Write};
 use super::paths::{Location, Paths};
-use super::{Cgroup, make};
+use super::{Cgroup, make, systemd};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a container's cgroup has to be like.
@@ -19,10 +21,20 @@ pub(crate) struct Request<'a> {
     /// `linux.devices`: a node there replaces the default device at its path, and with it the
     /// rule that allows the default one.
     pub(crate) nodes: &'a [LinuxDevice],
+    /// An update's: the resources that the cgroup has had, for what the kernel doesn't show.
+    pub(crate) recorded: Option<&'a LinuxResources>,
     /// Do without a cgroup where making it is not permitted, as long as neither `cgroupsPath` nor
     /// a limit asks for it; and without device rules, which need privileges, while an
     /// unprivileged user's container has no access to devices that the user has not.
     pub(crate) rootless: bool,
+}
+
+impl Request<'_> {
+    /// The device rules.
+    pub(super) fn policy(&self) -> Result<Policy> {
+        let rules = self.resources.and_then(|resources| resources.devices().as_deref());
+        Policy::of_container(rules.unwrap_or_default(), self.nodes)
+    }
 }
 
 impl Cgroup {
@@ -31,40 +43,9 @@ impl Cgroup {
     /// # Errors
     /// If it exists and has processes or is frozen; if anything asked for can't be honoured. Then
     /// all is as it was before.
+    #[cfg(test)]
     pub(crate) fn create(host: &Host, paths: &Paths, request: &Request<'_>) -> Result<Self> {
-        let plan = Plan::new(host, request)?;
-        let mut cgroup = Self {
-            paths: Paths { requested: paths.requested, unified: None, legacy: vec![] },
-            unified: None,
-            legacy: vec![],
-        };
-        match cgroup.build(host, paths, &plan) {
-            Ok(()) => Ok(cgroup),
-            Err(error) => {
-                cgroup.undo();
-                Err(error)
-            }
-        }
-    }
-
-    /// Changes the limits, and the device rules if there are any. What the resources don't
-    /// mention stays as it is.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for `hoist update`, which is to come"))]
-    pub(crate) fn update(&self, host: &Host, request: &Request<'_>) -> Result<()> {
-        let plan = Plan::new(host, request)?;
-        if let Some(resources) = request.resources {
-            self.check_usage(resources)?;
-        }
-        self.apply_limits(&plan)?;
-        let rules = request.resources.and_then(|resources| resources.devices().as_ref());
-        if rules.is_none_or(Vec::is_empty) {
-            return Ok(());
-        }
-        match (self.legacy_dir("devices"), &self.unified) {
-            (Some(dir), _) => legacy::apply(dir, &plan.policy),
-            (None, Some(dir)) => attach::replace(dir, &plan.policy),
-            (None, None) => Ok(()),
-        }
+        Prepared::new(host, paths, request, "", None)?.make(host, paths)
     }
 
     fn build(&mut self, host: &Host, paths: &Paths, plan: &Plan) -> Result<()> {
@@ -135,11 +116,16 @@ impl Cgroup {
         }
     }
 
-    fn apply_limits(&self, plan: &Plan) -> Result<()> {
-        limits::apply(&plan.writes, |controller| match plan.mode {
+    pub(super) fn apply_limits(&self, plan: &Plan) -> Result<()> {
+        limits::apply(&plan.writes, |controller| self.limits_dir(plan.mode, controller))
+    }
+
+    /// The directory in which a controller's files are.
+    pub(super) fn limits_dir(&self, mode: Mode, controller: &str) -> Option<&Dir> {
+        match mode {
             Mode::Unified => self.unified.as_ref(),
             Mode::Legacy | Mode::Hybrid => self.legacy_dir(controller),
-        })
+        }
     }
 
     fn apply_devices(&self, plan: &Plan) -> Result<()> {
@@ -159,27 +145,9 @@ impl Cgroup {
         }
     }
 
-    /// `checkBeforeUpdate`: on cgroup2 a limit below the current usage is accepted, and the OOM
-    /// killer sees to it. v1 refuses such a limit by itself.
-    fn check_usage(&self, resources: &LinuxResources) -> Result<()> {
-        let Some(memory) = resources.memory() else { return Ok(()) };
-        let Some(dir) = self.unified.as_ref().filter(|_| self.legacy.is_empty()) else {
-            return Ok(());
-        };
-        if memory.check_before_update() != Some(true) {
-            return Ok(());
-        }
-        let usage = dir.read("memory.current").ok().and_then(|text| text.trim().parse().ok());
-        for (limit, field) in [(memory.limit(), "limit"), (memory.swap(), "swap")] {
-            if let (Some(limit @ 1..), Some(usage)) = (limit, usage)
-                && limit <= usage
-            {
-                let message = format!("rejecting memory {field} {limit} <= usage {usage}");
-                return Err(Error::new(ErrorKind::Cgroup, message)
-                    .with_pointer(format!("/linux/resources/memory/{field}")));
-            }
-        }
-        Ok(())
+    /// One that systemd will make at this place.
+    pub(crate) fn expected(paths: &Paths) -> Self {
+        Self { paths: paths.clone(), unified: None, legacy: vec![], unit: None }
     }
 
     /// Removes what was made; the container has no process yet.
@@ -191,23 +159,97 @@ impl Cgroup {
     }
 }
 
+/// A cgroup that is about to be made: all that could be checked before is in order.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    plan: Plan,
+    unit: Option<systemd::Prepared>,
+}
+
+impl Prepared {
+    /// Checks what is asked for; a unit's manager has to answer. Its further properties are among
+    /// the container's annotations.
+    pub(crate) fn new(
+        host: &Host,
+        paths: &Paths,
+        request: &Request<'_>,
+        id: &str,
+        annotations: Option<&HashMap<String, String>>,
+    ) -> Result<Self> {
+        let plan = Plan::new(host, request)?;
+        let unit = match &paths.unit {
+            Some(unit) => Some(unit.prepare(id, annotations)?),
+            None => None,
+        };
+        Ok(Self { plan, unit })
+    }
+
+    /// Makes the cgroup.
+    ///
+    /// # Errors
+    /// As [`Cgroup::create`]. Then all is as it was before.
+    pub(crate) fn make(&self, host: &Host, paths: &Paths) -> Result<Cgroup> {
+        let mut cgroup = Cgroup {
+            paths: Paths::nowhere(paths.requested),
+            unified: None,
+            legacy: vec![],
+            unit: None,
+        };
+        match cgroup.build(host, paths, &self.plan) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                cgroup.undo();
+                Err(error)
+            }
+        }
+    }
+
+    /// Has systemd make the [expected](Cgroup::expected) cgroup around a process, and sets limits
+    /// and device rules.
+    ///
+    /// # Errors
+    /// What systemd or the kernel refuses. What was made is in `cgroup` and has to be removed,
+    /// after the process.
+    pub(crate) fn start(self, host: &Host, cgroup: &mut Cgroup, pid: u32) -> Result<()> {
+        let (Some(unit), Some(location), Some(prepared)) =
+            (cgroup.paths.unit.clone(), cgroup.paths.unified.clone(), self.unit)
+        else {
+            return Err(Error::new(ErrorKind::State, "the container's cgroup is not a unit's"));
+        };
+        let devices = (!self.plan.rootless).then_some(&self.plan.policy);
+        prepared.start(&unit, pid, &self.plan.writes, devices, &mut cgroup.unit)?;
+        let (dir, _) = make::unified(host, &location, self.plan.mode, &self.plan.writes)?;
+        let dir = cgroup.unified.insert(dir);
+        let pids = dir.pids().map_err(|errno| dir.error("read", "cgroup.procs", errno))?;
+        if !pids.iter().any(|other| u32::try_from(other.as_raw_pid()) == Ok(pid)) {
+            let message = "systemd has started the unit, but the process is not in its cgroup";
+            return Err(Error::new(ErrorKind::Cgroup, message).with_file(dir.path()));
+        }
+        cgroup.apply_limits(&self.plan)?;
+        match cgroup.apply_devices(&self.plan) {
+            Err(_) if self.plan.rootless => Ok(()),
+            other => other,
+        }
+    }
+}
+
 /// What is to be written, all of it checked before anything is touched.
-struct Plan {
-    mode: Mode,
-    writes: Vec<Write>,
-    policy: Policy,
-    rootless: bool,
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) mode: Mode,
+    pub(super) writes: Vec<Write>,
+    pub(super) policy: Policy,
+    pub(super) rootless: bool,
 }
 
 impl Plan {
-    fn new(host: &Host, request: &Request<'_>) -> Result<Self> {
+    pub(super) fn new(host: &Host, request: &Request<'_>) -> Result<Self> {
         let mode = host.mode();
         let writes = match request.resources {
             Some(resources) => limits::translate(resources, mode)?,
             None => Vec::new(),
         };
-        let rules = request.resources.and_then(|resources| resources.devices().as_deref());
-        let policy = Policy::of_container(rules.unwrap_or_default(), request.nodes)?;
+        let policy = request.policy()?;
         if mode != Mode::Unified {
             legacy::check(&policy)?;
         }

@@ -220,9 +220,24 @@ impl Dir {
         Ok(pids)
     }
 
-    /// Removes all cgroups below, the deepest first. Returns one that is still in use, if any.
-    pub(super) fn remove_children(&self) -> Result<Option<PathBuf>, Errno> {
-        let mut busy = None;
+    /// Visits every cgroup below. One that is removed meanwhile is no error.
+    pub(super) fn each_below(
+        &self,
+        mut visit: impl FnMut(&Self) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        self.walk(|event| match event {
+            Walk::Enter(dir) => match visit(dir) {
+                Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+                other => other,
+            },
+            Walk::Leave(..) => Ok(()),
+        })
+    }
+
+    /// Removes all cgroups below, the deepest first. Returns whether there was any, and one that is
+    /// still in use.
+    pub(super) fn remove_children(&self) -> Result<(bool, Option<PathBuf>), Errno> {
+        let (mut removed, mut busy) = (false, None);
         self.walk(|event| match event {
             Walk::Enter(_) => Ok(()),
             Walk::Leave(parent, name) => match parent.rmdir(name) {
@@ -230,10 +245,13 @@ impl Dir {
                     busy.get_or_insert_with(|| parent.path.join(name));
                     Ok(())
                 }
-                other => other,
+                other => {
+                    removed = true;
+                    other
+                }
             },
         })?;
-        Ok(busy)
+        Ok((removed, busy))
     }
 
     /// Visits everything below. A container may nest cgroups as deep as it likes: so neither the

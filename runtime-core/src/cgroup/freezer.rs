@@ -24,11 +24,21 @@ const STATE: &str = "freezer.state";
 impl Cgroup {
     /// Stops all processes; returns when they are stopped. If that takes too long, all run again.
     pub(crate) fn freeze(&self) -> Result<()> {
-        if let Some(dir) = &self.unified {
+        // What v1's freezer holds never gets to cgroup2's: a cgroup above may be frozen, or one
+        // below, by the container itself.
+        let frozen = self.is_frozen()?;
+        let mut below = false;
+        if let Some(dir) = self.legacy_dir("freezer") {
+            dir.each_below(|dir| {
+                dir.read(STATE).map(|state| below |= state.trim_end() != "THAWED")
+            })
+            .map_err(|errno| dir.error("look below", STATE, errno))?;
+        }
+        if let Some(dir) = self.unified.as_ref().filter(|_| !below) {
             match dir.write(FREEZE, "1") {
+                Ok(()) if frozen => return Ok(()),
                 Ok(()) => {
-                    let frozen = Events::open(dir)
-                        .and_then(|events| events.wait("frozen", 1, Instant::now() + TIMEOUT));
+                    let frozen = await_frozen(dir, Instant::now() + TIMEOUT);
                     return finish(dir, FREEZE, "0", frozen);
                 }
                 Err(Errno::NOENT) => {} // before Linux 5.2
@@ -59,6 +69,31 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Lets what is to die of SIGKILL die: cgroup2's freezer doesn't keep a process from that, v1's
+    /// does, also in cgroups that the container has frozen itself.
+    pub(crate) fn thaw_to_die(&self) -> Result<()> {
+        self.thaw()?;
+        match self.legacy_dir("freezer") {
+            Some(dir) => dir
+                .each_below(|dir| dir.write(STATE, "THAWED"))
+                .map_err(|errno| dir.error("thaw what is below", STATE, errno)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether this very cgroup was asked to freeze, by whomever: what [`thaw`](Self::thaw) can
+    /// take back.
+    pub(crate) fn is_asked_to_freeze(&self) -> Result<bool> {
+        let holds = |dir: Option<&Dir>, file| match dir.map(|dir| (dir, dir.read(file))) {
+            Some((_, Ok(text))) => Ok(text.trim_end() == "1"),
+            // Older kernels; the root cgroup.
+            None | Some((_, Err(Errno::NOENT | Errno::NODEV))) => Ok(false),
+            Some((dir, Err(errno))) => Err(dir.error("read", file, errno)),
+        };
+        Ok(holds(self.unified.as_ref(), FREEZE)?
+            || holds(self.legacy_dir("freezer"), "freezer.self_freezing")?)
+    }
+
     /// Whether the cgroup or one above it is frozen, by whomever.
     pub(crate) fn is_frozen(&self) -> Result<bool> {
         if let Some(dir) = &self.unified {
@@ -70,12 +105,25 @@ impl Cgroup {
         }
         let Some(dir) = self.legacy_dir("freezer") else { return Ok(false) };
         match dir.read(STATE) {
-            Ok(state) => Ok(state.trim_end() == "FROZEN"),
+            // FREEZING: on the way there, or back on it for a moment because a process was added.
+            Ok(state) => Ok(state.trim_end() != "THAWED"),
             // The root cgroup has no such file.
             Err(Errno::NOENT | Errno::NODEV) => Ok(false),
             Err(errno) => Err(dir.error("read", STATE, errno)),
         }
     }
+}
+
+/// Waits until a cgroup2 and all below it are frozen.
+///
+/// Each is waited for, for the kernel says that of a cgroup when its own processes stand still or
+/// when all below it do (cgroup_update_frozen and cgroup_propagate_frozen in
+/// kernel/cgroup/freezer.c). Where it has both kinds, its own may still be a moment behind.
+fn await_frozen(dir: &Dir, deadline: Instant) -> std::result::Result<bool, Errno> {
+    let wait = |dir: &Dir| Events::open(dir)?.wait("frozen", 1, deadline);
+    let mut frozen = true;
+    dir.each_below(|below| wait(below).map(|done| frozen &= done))?;
+    Ok(frozen && wait(dir)?)
 }
 
 /// Thaws again what could not be frozen: nobody must be left half stopped.

@@ -6,6 +6,7 @@ use rustix::fs::{FsWord, OFlags};
 
 use super::dir::{Dir, read_from_start};
 use super::paths::{Location, Paths, clean};
+use super::systemd::Unit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procfs;
 
@@ -49,13 +50,16 @@ pub(crate) enum Mode {
     Unified,
 }
 
-/// Who makes the cgroups.
+/// Who makes the cgroups of containers.
+///
+/// In `linux.cgroupsPath`, [`Cgroupfs`](Self::Cgroupfs) takes a path, and
+/// [`Systemd`](Self::Systemd) `slice:prefix:name` for the unit `prefix-name.scope`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Manager {
+pub enum Manager {
     /// hoist itself, in the cgroup file systems.
     #[default]
     Cgroupfs,
-    /// systemd, as units.
+    /// systemd, as transient units.
     Systemd,
 }
 
@@ -65,6 +69,8 @@ pub(crate) struct Host {
     /// cgroup2, on unified and hybrid hosts.
     unified: Option<Hierarchy>,
     legacy: Vec<Hierarchy>,
+    /// Who makes the cgroups of new containers.
+    manager: Manager,
 }
 
 /// A mounted hierarchy.
@@ -82,20 +88,14 @@ pub(crate) struct Hierarchy {
 impl Host {
     /// Looks at the host. On a unified one it takes open(2) and fstatfs(2).
     pub(crate) fn probe(manager: Manager) -> Result<Self> {
-        if manager == Manager::Systemd {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "hoist can't have systemd manage cgroups yet",
-            )
-            .with_hint("use the cgroupfs manager"));
-        }
         let top = Dir::open_mount(Path::new(MOUNTPOINT)).map_err(|errno| {
             Error::system("open the cgroup file system", errno)
                 .with_kind(ErrorKind::Cgroup)
                 .with_file(MOUNTPOINT)
         })?;
         if is_cgroup2(&top)? {
-            return Ok(Self { unified: Some(Hierarchy::unified(MOUNTPOINT, top)), legacy: vec![] });
+            let unified = Some(Hierarchy::unified(MOUNTPOINT, top));
+            return Ok(Self { unified, legacy: vec![], manager });
         }
         let unified = match Dir::open_mount(Path::new(HYBRID_MOUNTPOINT)) {
             Ok(dir) if is_cgroup2(&dir)? => Some(Hierarchy::unified(HYBRID_MOUNTPOINT, dir)),
@@ -106,7 +106,7 @@ impl Host {
             return Err(Error::new(ErrorKind::Unsupported, "no cgroup hierarchy is mounted")
                 .with_file(MOUNTPOINT));
         }
-        Ok(Self { unified, legacy })
+        Ok(Self { unified, legacy, manager })
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -123,6 +123,9 @@ impl Host {
     /// runc, below hoist's own cgroup on v1, and beside it on v2: hoist's own has processes, so
     /// it can't have children with controllers. Without one it is `/<id>`. `..` can't lead out.
     pub(crate) fn paths(&self, cgroups_path: Option<&str>, id: &str) -> Result<Paths> {
+        if self.manager == Manager::Systemd {
+            return self.unit_paths(cgroups_path, id);
+        }
         let given = cgroups_path.filter(|path| !path.is_empty());
         let inner = clean(given.unwrap_or(id));
         if inner.is_empty() || inner.contains('\0') {
@@ -134,6 +137,22 @@ impl Host {
             _ => None,
         };
         Ok(self.name(&inner, given.is_some(), own.as_deref()))
+    }
+
+    /// Where systemd will have a container's unit.
+    fn unit_paths(&self, cgroups_path: Option<&str>, id: &str) -> Result<Paths> {
+        let Some(hierarchy) = self.unified.as_ref().filter(|_| self.legacy.is_empty()) else {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "hoist has systemd manage cgroups on hosts with cgroup v2 alone",
+            )
+            .with_hint("use the cgroupfs manager"));
+        };
+        let (unit, path) = Unit::locate(cgroups_path, id, procfs::is_rootless())?;
+        // systemd makes the directories above; the unit's own is removed with the container.
+        let location = Location { made: 1, ..hierarchy.location(&path) };
+        let requested = cgroups_path.is_some_and(|path| !path.is_empty());
+        Ok(Paths { requested, unified: Some(location), legacy: vec![], unit: Some(unit) })
     }
 
     /// The pure part: `own` is `/proc/self/cgroup` if the name is relative to it.
@@ -150,7 +169,7 @@ impl Host {
             let own = own.and_then(|own| own.strip_prefix(hierarchy.root.trim_end_matches('/')));
             hierarchy.location(&clean(&format!("{}/{inner}", own.unwrap_or(""))))
         });
-        Paths { requested, unified, legacy: legacy.collect() }
+        Paths { requested, unified, legacy: legacy.collect(), unit: None }
     }
 
     /// The hierarchy that is mounted where the location says.
@@ -253,6 +272,12 @@ fn unescape(field: &str) -> Option<String> {
     String::from_utf8(procfs::unescape(field.as_bytes())).ok()
 }
 
+/// The caller's own cgroup in cgroup2.
+pub(super) fn own_unified() -> Result<String> {
+    let text = read_proc("/proc/self/cgroup")?;
+    Ok(own_cgroup(&text, "").unwrap_or("/").to_owned())
+}
+
 /// The path in one line of `/proc/PID/cgroup`: `hierarchy:controllers:path`.
 fn own_cgroup<'a>(text: &'a str, controller: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
@@ -274,7 +299,11 @@ impl Host {
             dir: dir(),
         });
         let unified = unified.map(|mountpoint| Hierarchy::unified(mountpoint, dir()));
-        Self { unified, legacy: legacy.collect() }
+        Self { unified, legacy: legacy.collect(), manager: Manager::Cgroupfs }
+    }
+
+    pub(crate) fn with_manager(self, manager: Manager) -> Self {
+        Self { manager, ..self }
     }
 
     pub(crate) fn name_for_test(&self, inner: &str, own: Option<&str>) -> Paths {

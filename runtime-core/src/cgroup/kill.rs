@@ -35,7 +35,7 @@ impl Cgroup {
             result?;
         }
         // What the v1 freezer holds doesn't die before it is thawed.
-        if signal == Signal::KILL { self.thaw() } else { Ok(()) }
+        if signal == Signal::KILL { self.thaw_to_die() } else { Ok(()) }
     }
 
     fn kill_at_once(&self) -> Result<bool> {
@@ -60,8 +60,8 @@ impl Cgroup {
             for pid in new.into_iter().take(BATCH) {
                 match pidfd_open(pid, PidfdFlags::empty()) {
                     Ok(pidfd) => held.push((pid, pidfd)),
-                    // It is gone, or only another thread of its group is left here (EINVAL).
-                    Err(Errno::SRCH | Errno::INVAL) => drop(done.insert(pid)),
+                    // It is gone, or the number is only a thread's (ENOENT since Linux 6.15).
+                    Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => drop(done.insert(pid)),
                     Err(errno) => return Err(fail("open a pidfd", pid, errno)),
                 }
             }

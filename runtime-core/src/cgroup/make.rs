@@ -32,7 +32,7 @@ pub(super) fn unified(
     let controllers =
         top.read(CONTROLLERS).map_err(|errno| top.error("read", CONTROLLERS, errno))?;
     path(top, location, |parent, child| {
-        enable(parent, &controllers)?;
+        enable(parent, &controllers, writes)?;
         check_type(child, writes)
     })
 }
@@ -104,21 +104,41 @@ fn attempt(
 }
 
 /// Enables controllers for a cgroup's children. Those that can't be had are left out here: one
-/// that is needed is missed when its limit is set.
-fn enable(parent: &Dir, controllers: &str) -> Result<()> {
+/// that is needed is missed when its limit is set, but for one that only waits for the parent's
+/// own processes to leave.
+fn enable(parent: &Dir, controllers: &str, writes: &[Write]) -> Result<()> {
     let enabled = parent.read(SUBTREE).map_err(|errno| parent.error("read", SUBTREE, errno))?;
-    let missing: Vec<String> = controllers
+    let mut missing: Vec<&str> = controllers
         .split_whitespace()
         .filter(|wanted| !enabled.split_whitespace().any(|have| have == *wanted))
-        .map(|controller| format!("+{controller}"))
         .collect();
+    let needing = |controller: &str| writes.iter().find(|write| write.controller == controller);
+    // What is needed goes first: one for threads (cpu, pids) is enabled all the same, but makes
+    // the parent a threaded domain, in which no other can be.
+    missing.sort_by_key(|controller| needing(controller).is_none());
+    let all: String = missing.iter().map(|controller| format!("+{controller} ")).collect();
     // All at once, or, as one that is refused spoils the write, one by one.
-    if !missing.is_empty() && parent.write(SUBTREE, &missing.join(" ")).is_err() {
-        for controller in &missing {
-            let _ = parent.write(SUBTREE, controller);
+    if missing.is_empty() || parent.write(SUBTREE, all.trim_end()).is_ok() {
+        return Ok(());
+    }
+    for controller in missing {
+        let refused = parent.write(SUBTREE, &format!("+{controller}"));
+        if let (Err(Errno::BUSY), Some(write)) = (refused, needing(controller)) {
+            return Err(occupied(parent, controller, write));
         }
     }
     Ok(())
+}
+
+/// cgroup-v2.rst, "No Internal Process Constraint".
+fn occupied(parent: &Dir, controller: &str, write: &Write) -> Error {
+    Error::system(format!("enable the controller {controller}"), Errno::BUSY)
+        .with_kind(ErrorKind::Cgroup)
+        .with_file(parent.path().join(SUBTREE))
+        .with_pointer(write.full_pointer())
+        .with_hint(
+            "a cgroup that has processes of its own can't have controllers for those below it",
+        )
 }
 
 /// A cgroup below a threaded one, or below one that has processes of its own in a threaded

@@ -23,24 +23,30 @@ mod paths;
 mod remove;
 pub(crate) mod stats;
 mod sub;
+mod systemd;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, OFlags, Uid};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::procfs;
 
+pub use self::host::Manager;
 pub(crate) use self::{
-    create::Request,
-    host::{Host, Manager},
+    create::{Prepared, Request},
+    host::Host,
     oom::OomWatch,
     paths::Paths,
+    sub::Shape,
 };
-use self::{dir::Dir, paths::Location};
+use self::{dir::Dir, paths::Location, systemd::Unit};
 
 /// A container's cgroup, held open.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub(crate) struct Cgroup {
     unified: Option<Dir>,
     /// The directories in the v1 hierarchies, as many and in the same order as in `paths`.
     legacy: Vec<Dir>,
+    /// The unit that this cgroup belongs to, if systemd has made it or is about to.
+    unit: Option<Unit>,
 }
 
 /// How a process gets into the cgroup.
@@ -68,6 +76,20 @@ impl Cgroup {
     /// Opens what is there of a container's cgroup. Hierarchies in which it is gone are left out:
     /// one that is gone everywhere has no processes, and to remove it is to do nothing.
     pub(crate) fn open(host: &Host, paths: &Paths) -> Result<Self> {
+        Self::open_some(host, paths, |_| true)
+    }
+
+    /// None at all.
+    pub(crate) fn nowhere() -> Self {
+        Self { paths: Paths::nowhere(false), unified: None, legacy: vec![], unit: None }
+    }
+
+    /// Whether a container's cgroup is [frozen](Self::is_frozen). Opens no more than that takes.
+    pub(crate) fn frozen_at(host: &Host, paths: &Paths) -> Result<bool> {
+        Self::open_some(host, paths, |location| location.has("freezer"))?.is_frozen()
+    }
+
+    fn open_some(host: &Host, paths: &Paths, wanted: impl Fn(&Location) -> bool) -> Result<Self> {
         let open = |location: &Location| -> Result<Option<Dir>> {
             let mount = host.mount(location)?;
             match mount.descend(&location.path) {
@@ -77,21 +99,31 @@ impl Cgroup {
             }
         };
         let mut found = Self {
-            paths: Paths { requested: paths.requested, unified: None, legacy: vec![] },
+            paths: Paths { unit: paths.unit.clone(), ..Paths::nowhere(paths.requested) },
             unified: None,
             legacy: vec![],
+            unit: paths.unit.clone(),
         };
         if let Some(location) = &paths.unified {
             found.unified = open(location)?;
             found.paths.unified = found.unified.as_ref().map(|_| location.clone());
         }
-        for location in &paths.legacy {
+        for location in paths.legacy.iter().filter(|location| wanted(location)) {
             if let Some(dir) = open(location)? {
                 found.legacy.push(dir);
                 found.paths.legacy.push(location.clone());
             }
         }
         Ok(found)
+    }
+
+    /// Lets go of a cgroup whose name is another unit's by now: for a container whose own processes
+    /// have ended. Without systemd in reach nobody can tell.
+    pub(crate) fn without_others(mut self) -> Self {
+        if self.unit.as_ref().is_some_and(|unit| unit.is_taken().unwrap_or(false)) {
+            (self.unit, self.unified) = (None, None);
+        }
+        self
     }
 
     /// Where the cgroup is, to be recorded: with what hoist made there, and without hierarchies
@@ -109,6 +141,36 @@ impl Cgroup {
             v2_dir: self.unified.as_ref().map(AsFd::as_fd),
             v1_tasks: self.legacy.iter().map(tasks).collect::<Result<_>>()?,
         })
+    }
+
+    /// Whether a process can get here only by being moved by systemd: to be born in a cgroup takes
+    /// the right to write to the nearest one above that is the caller's as well (cgroup-v2.rst,
+    /// "Delegation Containment"), and a user's session is beside what the user's manager has.
+    pub(crate) fn wants_attaching(&self) -> Result<bool> {
+        let (Some(_), Some(location)) = (&self.unit, &self.paths.unified) else {
+            return Ok(false);
+        };
+        if !procfs::is_rootless() {
+            return Ok(false);
+        }
+        let own = host::own_unified()?;
+        let (own, target) = (Path::new(own.trim_start_matches('/')), Path::new(&location.path));
+        let shared = own.components().zip(target.components()).take_while(|(a, b)| a == b);
+        let mut ancestor = PathBuf::from(&location.mountpoint);
+        ancestor.extend(shared.map(|(component, _)| component));
+        ancestor.push("cgroup.procs");
+        Ok(rustix::fs::accessat(CWD, &ancestor, Access::WRITE_OK, AtFlags::EACCESS).is_err())
+    }
+
+    /// Has systemd move a process here.
+    pub(crate) fn attach(&self, pid: u32) -> Result<()> {
+        let (Some(unit), Some(dir), Some(location)) =
+            (&self.unit, &self.unified, &self.paths.unified)
+        else {
+            return Err(Error::new(ErrorKind::State, "the container's cgroup is not a unit's"));
+        };
+        let below = dir.path().strip_prefix(location.directory()).ok();
+        unit.attach(below.and_then(|path| path.to_str()).unwrap_or_default(), pid)
     }
 
     /// The processes in the cgroup and in those below it.

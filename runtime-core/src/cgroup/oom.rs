@@ -72,7 +72,7 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct OomWatch {
     epoll: OwnedFd,
-    memory: Memory,
+    pub(super) memory: Memory,
     /// The kills that were reported, or had happened before.
     seen: u64,
     /// `None` if nobody was left from the beginning.
@@ -81,8 +81,8 @@ pub(crate) struct OomWatch {
 }
 
 #[derive(Debug)]
-enum Memory {
-    /// No memory controller.
+pub(super) enum Memory {
+    /// No memory controller, or none any more.
     None,
     /// cgroup2's `memory.events`.
     Unified(OwnedFd),
@@ -90,7 +90,7 @@ enum Memory {
 }
 
 #[derive(Debug)]
-struct Legacy {
+pub(super) struct Legacy {
     dir: Dir,
     /// Counts how often memory ran out, and the removal of the cgroup.
     eventfd: OwnedFd,
@@ -165,7 +165,11 @@ impl OomWatch {
             Memory::Unified(_) | Memory::None => Wake::default(),
         };
         // Gone with the cgroup, if it is; and on v1 with one below.
-        let kills = self.kills()?.unwrap_or(self.seen);
+        let kills = self.kills()?;
+        if kills.is_none() {
+            self.forget_unified()?;
+        }
+        let kills = kills.unwrap_or(self.seen);
         let new = kills.saturating_sub(self.seen);
         self.seen = kills;
         if let Memory::Legacy(legacy) = &mut self.memory {
@@ -185,6 +189,17 @@ impl OomWatch {
             0 => self.ended.then_some(Change::Ended),
             new => Some(Change::Oom(new)),
         })
+    }
+
+    /// A `memory.events` that is gone, because the parent gives the controller no longer, would be
+    /// ready for ever.
+    fn forget_unified(&mut self) -> Result<()> {
+        if let Memory::Unified(file) = &self.memory {
+            let fail = |errno| Error::system("remove a file from an epoll instance", errno);
+            epoll::delete(&self.epoll, file).map_err(fail)?;
+            self.memory = Memory::None;
+        }
+        Ok(())
     }
 
     fn kills(&self) -> Result<Option<u64>> {

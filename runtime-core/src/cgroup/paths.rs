@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::systemd::Unit;
+
 /// A container's cgroup in each of the host's hierarchies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Paths {
@@ -13,6 +15,9 @@ pub(crate) struct Paths {
     pub(super) unified: Option<Location>,
     /// In each v1 hierarchy.
     pub(super) legacy: Vec<Location>,
+    /// The unit whose cgroup it is, if systemd makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<Unit>,
 }
 
 /// A cgroup in one hierarchy.
@@ -60,6 +65,21 @@ impl Location {
 }
 
 impl Paths {
+    /// Nowhere yet: what is made is added.
+    pub(super) fn nowhere(requested: bool) -> Self {
+        Self { requested, unified: None, legacy: vec![], unit: None }
+    }
+
+    /// Sets the unit that is about to be made apart from all others of its name.
+    pub(crate) fn mark(&mut self) -> crate::error::Result<()> {
+        self.unit.as_mut().map_or(Ok(()), Unit::mark)
+    }
+
+    /// Whether systemd makes it, around the container's first process.
+    pub(crate) fn by_systemd(&self) -> bool {
+        self.unit.is_some()
+    }
+
     /// The container's directory in cgroup2, on unified hosts: what its mount of cgroup2 shows.
     pub(crate) fn unified_directory(&self) -> Option<PathBuf> {
         self.unified.as_ref().filter(|_| self.legacy.is_empty()).map(Location::directory)

@@ -1,11 +1,13 @@
-//! `exec --cgroup`: a cgroup that the container made below its own.
+//! Processes in cgroups that the container made below its own: `exec --cgroup`, and where exec
+//! can't place anybody in the container's own.
 
 use rustix::io::Errno;
 
+use super::Cgroup;
 use super::dir::Dir;
 use super::paths::{Location, Paths, clean};
-use super::{Cgroup, Placement};
 use crate::error::{Error, ErrorKind, Result};
+use crate::procfs::ProcessDir;
 
 impl Cgroup {
     /// How a process gets into cgroups below the container's: each of `wanted` is a `path`, or
@@ -17,9 +19,14 @@ impl Cgroup {
     /// doesn't exist.
     pub(crate) fn below(&self, wanted: &[String]) -> Result<Self> {
         let mut below = Self {
-            paths: Paths { requested: true, unified: self.paths.unified.clone(), legacy: vec![] },
+            paths: Paths {
+                unified: self.paths.unified.clone(),
+                unit: self.paths.unit.clone(),
+                ..Paths::nowhere(true)
+            },
             unified: None,
             legacy: vec![],
+            unit: self.unit.clone(),
         };
         for argument in wanted {
             if let Some((controllers, _)) = argument.split_once(':') {
@@ -43,6 +50,47 @@ impl Cgroup {
         }
         Ok(below)
     }
+
+    /// The same with, in cgroup2, the cgroup in which a process of the container is; `None` if
+    /// that is the container's own.
+    ///
+    /// For a container that has given its children controllers, as systemd does: then its own
+    /// cgroup takes no process (cgroup-v2.rst, "No Internal Process Constraint"), and, as in runc,
+    /// the first process shows a place that does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if the process is outside of the container's cgroup.
+    pub(crate) fn of_process(&self, process: &ProcessDir) -> Result<Option<Self>> {
+        let (Some(dir), Some(location)) = (&self.unified, &self.paths.unified) else {
+            return Ok(None);
+        };
+        let fail = |errno| process.fail("look for a process's cgroup", "cgroup", errno);
+        let text = String::from_utf8(process.read("cgroup").map_err(fail)?)
+            .map_err(|_| fail(Errno::ILSEQ))?;
+        match below_own(&text, &location.path) {
+            Some("") => Ok(None),
+            Some(path) => {
+                let mut same = self.below(&[])?;
+                same.unified = Some(enter(dir, path)?);
+                Ok(Some(same))
+            }
+            None => Err(Error::new(
+                ErrorKind::WrongState,
+                "the container's own cgroup can't have processes, and its first process is in none \
+                 of those below it",
+            )
+            .with_file(dir.path())),
+        }
+    }
+}
+
+/// The path below a container's own cgroup of whoever this `/proc/PID/cgroup` is about, if its
+/// cgroup2 is there.
+fn below_own<'a>(text: &'a str, own: &str) -> Option<&'a str> {
+    // A line that is not complete is no path. cgroups(7): cgroup2's number is 0.
+    let path = text.split_inclusive('\n').find_map(|line| line.strip_prefix("0::/"))?;
+    let below = path.strip_suffix('\n')?.strip_prefix(own)?;
+    if below.is_empty() { Some("") } else { below.strip_prefix('/') }
 }
 
 /// The last path that names one of this hierarchy's controllers.
@@ -81,17 +129,25 @@ fn leads_out(path: &str) -> bool {
     })
 }
 
-impl Placement<'_> {
-    /// How many v1 hierarchies there are, and whether there is a cgroup2.
-    pub(crate) fn shape(&self) -> (usize, bool) {
-        (self.v1_tasks.len(), self.v2_dir.is_some())
-    }
+/// What a [`Placement`](super::Placement) consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// How many v1 hierarchies there are.
+    pub(crate) hierarchies: usize,
+    /// Which of them has the controller pids.
+    pub(crate) pids: Option<usize>,
+    /// Whether there is a cgroup2.
+    pub(crate) unified: bool,
 }
 
 impl Paths {
-    /// The [shape](Placement::shape) that the placement will have, if all is permitted.
-    pub(crate) fn shape(&self) -> (usize, bool) {
-        (self.legacy.len(), self.unified.is_some())
+    /// The shape that the placement has, if all is permitted.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape {
+            hierarchies: self.legacy.len(),
+            pids: self.legacy.iter().position(|location| location.has("pids")),
+            unified: self.unified.is_some(),
+        }
     }
 }
 
@@ -107,5 +163,19 @@ mod tests {
         for path in ["", "/", "a", "/a/b", "a/..", "a/../b", "...", "..a"] {
             assert!(!leads_out(path), "{path}");
         }
+    }
+
+    #[test]
+    fn where_a_process_is() {
+        let below = |text| below_own(text, "a/b");
+        assert_eq!(below("0::/a/b\n"), Some(""));
+        assert_eq!(below("4:cpu:/x\n0::/a/b/c/d\n"), Some("c/d"));
+        for outside in
+            ["0::/\n", "0::/a\n", "0::/a/bc\n", "0::/x/a/b\n", "0::/../a/b\n", "", "0::/a/b"]
+        {
+            assert_eq!(below(outside), None, "{outside:?}");
+        }
+        // Cut off: whose name this would be nobody knows.
+        assert_eq!(below("0::/a/b/c"), None);
     }
 }

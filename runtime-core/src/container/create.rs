@@ -2,7 +2,7 @@
 //! starts it in the same go.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hoist_init::page::Sync;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
@@ -18,7 +18,7 @@ use crate::intel_rdt::{self, Resctrl};
 use crate::netdevice;
 use crate::options::CreateOptions;
 use crate::plan::{self, Passed, Plan};
-use crate::procfs::Proc;
+use crate::procfs::{self, Proc};
 use crate::runtime::Shared;
 use crate::seccomp::Filter;
 use crate::signal::Signal;
@@ -28,6 +28,7 @@ use crate::spec::Bundle;
 use crate::spec::namespaces::Namespaces;
 use crate::state::{Locked, Phase, Record, StateDir};
 use crate::stdio::Pipes;
+use crate::sys::pidfd::Ending;
 use crate::timings::Clock;
 
 /// Compiles the bundle. Touches nothing.
@@ -73,8 +74,15 @@ pub(crate) fn create(
     check_terminal(&bundle, &options)?;
     crate::state::validate_id(id)?;
     lsm::check(bundle.spec())?;
-    let (plan, filter) = plan(shared, id, &bundle, &options, fused, None)?;
+    let host = shared.host()?;
+    let mut paths = paths(host, bundle.spec(), id)?;
+    paths.mark()?;
+    let (plan, filter) = plan(shared, id, &bundle, &options, fused, Some(&paths))?;
     clock.lap("compile");
+    let spec = bundle.spec();
+    let prepared =
+        cgroup::Prepared::new(host, &paths, &request(spec), id, spec.annotations().as_ref())?;
+    clock.lap("cgroup");
 
     let root = StateDir::open_or_create(&shared.root)?;
     let locked = root.create(id)?;
@@ -85,6 +93,8 @@ pub(crate) fn create(
         plan,
         filter,
         record: None,
+        paths,
+        prepared: Some(prepared),
         cgroup: None,
         conversation: None,
         hooked: false,
@@ -96,6 +106,23 @@ pub(crate) fn create(
             work.undo(locked);
             Err(error)
         }
+    }
+}
+
+/// Where the container's cgroup is to be.
+pub(super) fn paths(host: &cgroup::Host, spec: &Spec, id: &str) -> Result<cgroup::Paths> {
+    let cgroups_path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
+    host.paths(cgroups_path.and_then(std::path::Path::to_str), id)
+}
+
+/// What it has to be like.
+fn request(spec: &Spec) -> cgroup::Request<'_> {
+    let linux = spec.linux().as_ref();
+    cgroup::Request {
+        resources: linux.and_then(|linux| linux.resources().as_ref()),
+        nodes: linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default(),
+        recorded: None,
+        rootless: procfs::is_rootless(),
     }
 }
 
@@ -130,6 +157,9 @@ struct Work<'a> {
     plan: Plan,
     filter: Option<Arc<Filter>>,
     record: Option<Record>,
+    paths: cgroup::Paths,
+    /// Until the cgroup is made.
+    prepared: Option<cgroup::Prepared>,
     cgroup: Option<Cgroup>,
     conversation: Option<Conversation>,
     /// Hooks that have something to be undone were begun.
@@ -150,8 +180,6 @@ impl Work<'_> {
         let proc = Proc::open()?;
         let host = self.shared.host()?;
         let linux = spec.linux().as_ref();
-        let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-        let paths = host.paths(cgroups_path.and_then(std::path::Path::to_str), locked.id())?;
         let own = rustix::process::getpid();
         let creator = proc
             .identify(own)?
@@ -162,7 +190,7 @@ impl Work<'_> {
         record.rootfs = self.bundle.rootfs().to_owned();
         record.annotations =
             spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
-        record.cgroup = to_json(&paths)?;
+        record.cgroup = to_json(&self.paths)?;
         let rdt = match linux.and_then(|linux| linux.intel_rdt().as_ref()) {
             Some(config) => Some((Resctrl::open()?, config)),
             None => None,
@@ -171,7 +199,7 @@ impl Work<'_> {
             record.intel_rdt = Some(resctrl.plan(config, locked.id())?);
         }
         // A cgroup that somebody uses must not be in the record: to delete is to kill what is there.
-        if let Some(pid) = Cgroup::open(host, &paths)?.pids()?.first() {
+        if let Some(pid) = Cgroup::open(host, &self.paths)?.pids()?.first() {
             return Err(Error::new(
                 ErrorKind::Cgroup,
                 format!("container's cgroup is not empty: process {pid} found"),
@@ -191,20 +219,20 @@ impl Work<'_> {
         }
         self.clock.lap("state");
 
-        let nodes = linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
-        let request = cgroup::Request {
-            resources: linux.and_then(|linux| linux.resources().as_ref()),
-            nodes,
-            rootless: !rustix::process::geteuid().is_root() || facts::in_user_namespace(),
-        };
-        let cgroup = self.cgroup.insert(Cgroup::create(host, &paths, &request)?);
-        record.cgroup = to_json(cgroup.paths())?;
-        record.oom_kills_before = cgroup.oom_kills()?.unwrap_or_default();
-        if cgroup.paths().shape() != paths.shape() {
-            // A hierarchy in which hoist may make nothing was left out.
-            let made = cgroup.paths().clone();
-            self.plan =
-                plan(self.shared, locked.id(), self.bundle, self.options, fused, Some(&made))?.0;
+        if self.paths.by_systemd() {
+            self.cgroup = Some(Cgroup::expected(&self.paths));
+        } else {
+            let prepared = self.prepared.take().ok_or_else(gone)?;
+            let cgroup = self.cgroup.insert(prepared.make(host, &self.paths)?);
+            record.cgroup = to_json(cgroup.paths())?;
+            record.oom_kills_before = cgroup.oom_kills()?.unwrap_or_default();
+            if cgroup.paths().shape() != self.paths.shape() {
+                // A hierarchy in which hoist may make nothing was left out.
+                let made = cgroup.paths().clone();
+                self.plan =
+                    plan(self.shared, locked.id(), self.bundle, self.options, fused, Some(&made))?
+                        .0;
+            }
         }
         self.clock.lap("cgroup");
 
@@ -360,8 +388,15 @@ impl Work<'_> {
                 self.run_hooks(Kind::CreateContainer, Status::Creating)
             }
             Sync::Start => self.run_hooks(Kind::StartContainer, Status::Created),
-            // Only a cgroup driver that places the process itself has the plan wait here.
-            Sync::Cgroup => Err(Error::new(ErrorKind::Unsupported, "no driver places the process")),
+            Sync::Cgroup => {
+                self.clock.lap("clone");
+                let prepared = self.prepared.take().ok_or_else(gone)?;
+                let cgroup = self.cgroup.as_mut().ok_or_else(gone)?;
+                prepared.start(self.shared.host()?, cgroup, inner.pid)?;
+                cgroup_owner(spec).map_or(Ok(()), |owner| cgroup.chown(owner))?;
+                self.clock.lap("cgroup");
+                Ok(())
+            }
         }
     }
 
@@ -449,6 +484,8 @@ impl Work<'_> {
             shared: self.shared.clone(),
             dir,
             pidfd: Some(done.pidfd),
+            ending: Ending::default(),
+            exit: OnceLock::new(),
             cgroup,
             pipes: done.pipes,
             timings,
@@ -458,16 +495,18 @@ impl Work<'_> {
 
     /// After a failure nothing is left: process, cgroup, state.
     fn undo(mut self, locked: Locked) {
-        if let Some(mut conversation) = self.conversation.take() {
-            if let Some(inner) = conversation.take_inner() {
-                super::kill_and_reap(&inner.pidfd);
-            }
-            drop(conversation);
+        let inner = self.conversation.take().and_then(|mut conversation| conversation.take_inner());
+        if let Some(inner) = &inner {
+            super::kill(&inner.pidfd);
         }
         let mut clean = true;
         if let Some(cgroup) = self.cgroup.take() {
             clean &= cgroup.kill_all(Signal::KILL).is_ok();
             clean &= cgroup.remove().is_ok();
+        }
+        if let Some(inner) = &inner {
+            // Not before: systemd may still be about to move the process of this pid.
+            super::reap(&inner.pidfd);
         }
         if let Some(group) = self.record.as_ref().and_then(|record| record.intel_rdt.as_ref()) {
             clean &= intel_rdt::remove(group).is_ok();

@@ -65,7 +65,13 @@ impl Container {
             ));
         }
         let spec = self.spec().ok();
-        let cgroup = self.cgroup_or_default(&record)?;
+        let cgroup = match self.cgroup_or_default(&record) {
+            Ok(cgroup) => cgroup,
+            // What is damaged and names no cgroup that there could be goes all the same.
+            Err(_) if force && record.cgroup.is_null() => Cgroup::nowhere(),
+            Err(error) => return Err(error),
+        };
+        let cgroup = if process.is_none() { cgroup.without_others() } else { cgroup };
         if let Some(process) = &process {
             let _ = pidfd::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
         }
@@ -99,9 +105,11 @@ impl Container {
 
     fn kill_before_lock(&self) {
         let Ok(Some(record)) = self.dir.record() else { return };
-        let Ok((_, process)) = self.look(&record) else { return };
+        let Ok((status, process)) = self.look(&record) else { return };
         if let Some(process) = process {
             let _ = pidfd::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
+        } else if status == Status::Stopped {
+            return; // nobody waits for what is left, and the place may be another's
         }
         if let Ok(cgroup) = self.cgroup_or_default(&record) {
             let _ = cgroup.kill_all(Signal::KILL);

@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use hoist_init::page::Sync;
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Process as ProcessSpec, Spec};
+use rustix::io::Errno;
 
 use super::notify::Listener;
 use super::state::{Status, oci_state};
@@ -79,7 +81,16 @@ impl Container {
             cgroup: &cgroup,
         };
         let stdio = options.stdio.open()?;
-        let mut joined = target.launch(process, None, options, stdio.descriptors(), &mut clock)?;
+        let launched = target.launch(process, None, options, stdio.descriptors(), &mut clock);
+        let mut joined = match launched {
+            // What a container's own cgroup answers once it has given controllers to those below.
+            Err(error) if options.cgroups.is_empty() && is(&error, Errno::BUSY) => {
+                let Some(cgroup) = cgroup.of_process(&init.dir)? else { return Err(error) };
+                let target = Target { cgroup: &cgroup, ..target };
+                target.launch(process, None, options, stdio.descriptors(), &mut clock)?
+            }
+            other => other?,
+        };
         clock.lap("init");
         warnings.extend(super::ungranted_warning(joined.conversation.report.read()?.ungranted));
         let timings = clock.finish(&joined.plan, &joined.conversation.report)?;
@@ -139,13 +150,14 @@ impl Target<'_> {
         self.launch(&process, Some(hook), &options, stdio, &mut clock)?.take_inner()
     }
 
-    /// Does the library's part; init waits for it at its one barrier if there is any.
+    /// Does the library's part; init waits for it at its barriers if there are any.
     fn converse(
         &self,
         conversation: &mut Conversation,
         proc: &Proc,
         score: Option<i32>,
         listener: Option<&Listener>,
+        cgroup: &Cgroup,
     ) -> Result<()> {
         loop {
             match conversation.next()? {
@@ -156,6 +168,12 @@ impl Target<'_> {
                         Resctrl::open()?.add(group, inner.pid()?)?;
                     }
                     super::set_oom_score(proc, inner, score)?;
+                }
+                Event::Sync(Sync::Cgroup) => {
+                    if let Some(inner) = conversation.inner() {
+                        cgroup.attach(inner.pid)?;
+                    }
+                    conversation.go()?;
                 }
                 Event::Sync(_) => {
                     conversation.go()?;
@@ -188,7 +206,11 @@ impl Target<'_> {
         let cgroup = self.cgroup.below(&options.cgroups)?;
         let placed = cgroup.placement()?;
         let mut facts = super::facts::caller();
-        facts.set_placement(placed.shape());
+        if cgroup.wants_attaching()? {
+            facts.set_library_placement();
+        } else {
+            facts.set_placement(cgroup.paths().shape());
+        }
         let plan = plan::compile_exec(
             process,
             self.spec,
@@ -241,7 +263,7 @@ impl Target<'_> {
         let argument = process.args().as_ref().and_then(|arguments| arguments.first().cloned());
         let argument = program.or(argument).unwrap_or_default();
         let score = plan::oom_score(process, self.spec);
-        let outcome = self.converse(&mut conversation, &proc, score, listener.as_ref());
+        let outcome = self.converse(&mut conversation, &proc, score, listener.as_ref(), &cgroup);
         let outcome = outcome.and_then(|()| {
             match failure::of(&conversation.report, Some(&plan), &argument)? {
                 Some(error) => Err(error),
@@ -256,6 +278,10 @@ impl Target<'_> {
         }
         Ok(Joined { plan, conversation })
     }
+}
+
+fn is(error: &Error, errno: Errno) -> bool {
+    error.errno() == Some(errno.raw_os_error())
 }
 
 fn wrong_state(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {

@@ -7,6 +7,7 @@ use rustix::thread::CapabilitySet;
 use crate::cgroup;
 use crate::error::Result;
 use crate::plan::{self, CgroupView, Placement, V1Hierarchy};
+use crate::procfs;
 use crate::runtime::Shared;
 use crate::seccomp;
 use crate::spec::Bundle;
@@ -23,13 +24,20 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// How a process gets into the cgroup that it is placed in.
-    pub(crate) fn set_placement(&mut self, (hierarchies, unified): (usize, bool)) {
-        let hierarchies = u32::try_from(hierarchies).unwrap_or(u32::MAX);
-        self.placement = match (hierarchies, unified) {
+    pub(crate) fn set_placement(&mut self, shape: cgroup::Shape) {
+        let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        self.placement = match (number(shape.hierarchies), shape.unified) {
             (0, false) => Placement::Stay,
             (0, true) => Placement::V2,
-            (hierarchies, unified) => Placement::V1 { hierarchies, unified },
+            (hierarchies, unified) => {
+                Placement::V1 { hierarchies, pids: shape.pids.map(number), unified }
+            }
         };
+    }
+
+    /// Somebody else moves the process there.
+    pub(crate) fn set_library_placement(&mut self) {
+        self.placement = Placement::Library;
     }
 
     pub(crate) fn borrow<'a>(&self, id: &'a str) -> plan::Facts<'a> {
@@ -63,7 +71,11 @@ pub(crate) fn create(
     };
     let mut facts = caller();
     facts.cgroup = view(&paths);
-    facts.set_placement(paths.shape());
+    if paths.by_systemd() {
+        facts.set_library_placement();
+    } else {
+        facts.set_placement(paths.shape());
+    }
     if let Some(gids) = linux.and_then(|linux| linux.gid_mappings().as_ref()) {
         facts.setgroups = !crate::spawn::idmap::needs_setgroups_deny(gids)?;
     }
@@ -78,7 +90,7 @@ pub(crate) fn caller() -> Facts {
     let root = rustix::process::geteuid().is_root();
     Facts {
         privileged: root && have.contains(CapabilitySet::SYS_ADMIN),
-        bind_devices: !have.contains(CapabilitySet::MKNOD) || in_user_namespace(),
+        bind_devices: !have.contains(CapabilitySet::MKNOD) || procfs::in_user_namespace(),
         setgroups: true,
         last_cap: last_cap(),
         cgroup: CgroupView::None,
@@ -90,12 +102,6 @@ pub(crate) fn caller() -> Facts {
 fn last_cap() -> u32 {
     let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
     text.trim().parse().unwrap_or(40)
-}
-
-/// The caller is in a user namespace other than the host's: its map is not the whole range.
-pub(crate) fn in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_ascii_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
 }
 
 /// A filter as the compiler takes it.

@@ -9,13 +9,15 @@ pub(crate) mod failure;
 mod idmap_holder;
 mod lsm;
 mod notify;
+mod pause;
 mod start;
 pub(crate) mod state;
 mod stats;
+mod update;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use oci_spec::runtime::Spec;
@@ -32,7 +34,7 @@ use crate::signal::Signal;
 use crate::spawn::Inner;
 use crate::state::{ContainerDir, Phase, Record, StateDir};
 use crate::stdio::Pipes;
-use crate::sys::pidfd;
+use crate::sys::pidfd::{self, Ending};
 use crate::timings::Timings;
 use state::{State, Status};
 
@@ -46,6 +48,9 @@ pub struct Container {
     shared: Arc<Shared>,
     dir: ContainerDir,
     pidfd: Option<OwnedFd>,
+    ending: Ending,
+    /// With what the cgroup said then; it may be gone when somebody asks again.
+    exit: OnceLock<ExitStatus>,
     cgroup: Option<Cgroup>,
     pipes: Pipes,
     timings: Timings,
@@ -64,6 +69,8 @@ impl Container {
                 shared: shared.clone(),
                 dir,
                 pidfd: None,
+                ending: Ending::default(),
+                exit: OnceLock::new(),
                 cgroup: None,
                 pipes: Pipes::default(),
                 timings: Timings::default(),
@@ -159,7 +166,7 @@ impl Container {
             let (record, status, process) = self.current()?;
             let shared = signal == Signal::KILL && record.init.is_some() && !record.private_pid;
             if shared {
-                let cgroup = self.cgroup(&record)?;
+                let cgroup = self.cgroup_to_kill(&record, status)?;
                 if status != Status::Stopped || !cgroup.pids()?.is_empty() {
                     return cgroup.kill_all(signal);
                 }
@@ -170,7 +177,12 @@ impl Container {
                 }
                 (_, Some(process)) => process,
             };
-            pidfd::send_signal(process.pidfd.as_fd(), signal.number())
+            pidfd::send_signal(process.pidfd.as_fd(), signal.number())?;
+            // Any other signal is delivered when the container is resumed.
+            if status == Status::Paused && signal == Signal::KILL {
+                self.cgroup(&record)?.thaw_to_die()?;
+            }
+            Ok(())
         };
         kill().map_err(|error: Error| error.in_operation("kill", self.id()))
     }
@@ -182,8 +194,8 @@ impl Container {
     /// [`ErrorKind::Cgroup`].
     pub fn kill_all(&self, signal: Signal) -> Result<()> {
         let kill = || {
-            let (record, _, _) = self.current()?;
-            self.cgroup(&record)?.kill_all(signal)
+            let (record, status, _) = self.current()?;
+            self.cgroup_to_kill(&record, status)?.kill_all(signal)
         };
         kill().map_err(|error: Error| error.in_operation("kill", self.id()))
     }
@@ -211,6 +223,9 @@ impl Container {
     /// this value was made.
     pub fn wait(&self) -> Result<ExitStatus> {
         let wait = || {
+            if let Some(exit) = self.exit.get() {
+                return Ok(*exit);
+            }
             let found;
             let pidfd = match &self.pidfd {
                 Some(pidfd) => pidfd,
@@ -233,10 +248,12 @@ impl Container {
             };
             let before = record.map_or(0, |record| record.oom_kills_before);
             self.shared.children.wait_with(self.id(), pidfd.as_fd())?;
-            process::wait(
+            let exit = process::wait(
+                &self.ending,
                 pidfd.as_fd(),
                 || matches!(cgroup.map(Cgroup::oom_kills), Some(Ok(Some(kills))) if kills > before),
-            )
+            )?;
+            Ok(*self.exit.get_or_init(|| exit))
         };
         wait().map_err(|error: Error| error.in_operation("wait", self.id()))
     }
@@ -265,20 +282,32 @@ impl Container {
         if process.is_exiting() {
             return Ok((Status::Stopped, Some(process)));
         }
-        // Somebody who started it may have died before writing that down.
-        if record.phase == Phase::Created && process.dir.is_init()? {
-            return Ok((Status::Created, Some(process)));
+        // Also before it is started, as in runc: nothing that it is asked to do would get done.
+        let paths = self.cgroup_paths(record);
+        let frozen = paths.and_then(|paths| Cgroup::frozen_at(self.shared.host()?, &paths));
+        if frozen.unwrap_or(false) {
+            return Ok((Status::Paused, Some(process)));
         }
-        let paused = self.cgroup(record).and_then(|cgroup| cgroup.is_frozen()).unwrap_or(false);
-        Ok((if paused { Status::Paused } else { Status::Running }, Some(process)))
+        // Somebody who started it may have died before writing that down.
+        let created = record.phase == Phase::Created && process.dir.is_init()?;
+        Ok((if created { Status::Created } else { Status::Running }, Some(process)))
     }
 
     /// The container's cgroup, by what was recorded of it.
     fn cgroup(&self, record: &Record) -> Result<Cgroup> {
-        let paths = serde_json::from_value(record.cgroup.clone()).map_err(|source| {
+        Cgroup::open(self.shared.host()?, &self.cgroup_paths(record)?)
+    }
+
+    /// The cgroup to send signals to. Once the first process has ended, the place may be another's.
+    fn cgroup_to_kill(&self, record: &Record, status: Status) -> Result<Cgroup> {
+        let cgroup = self.cgroup(record)?;
+        Ok(if status == Status::Stopped { cgroup.without_others() } else { cgroup })
+    }
+
+    fn cgroup_paths(&self, record: &Record) -> Result<crate::cgroup::Paths> {
+        serde_json::from_value(record.cgroup.clone()).map_err(|source| {
             Error::new(ErrorKind::State, "the recorded cgroup is damaged").with_source(source)
-        })?;
-        Cgroup::open(self.shared.host()?, &paths)
+        })
     }
 }
 
@@ -341,7 +370,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ends a process that this program has made and nobody knows of yet.
 fn kill_and_reap(pidfd: &OwnedFd) {
+    kill(pidfd);
+    reap(pidfd);
+}
+
+fn kill(pidfd: &OwnedFd) {
     let _ = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
+}
+
+/// Waits for the end of what was killed.
+fn reap(pidfd: &OwnedFd) {
     let _ = pidfd::wait_end_within(pidfd.as_fd(), PATIENCE);
 }
 

@@ -37,7 +37,7 @@ impl Container {
                     "cannot start a container that has stopped",
                 ));
             }
-            (Status::Running | Status::Paused, _) => {
+            (Status::Running, _) => {
                 return Err(Error::new(
                     ErrorKind::WrongState,
                     "cannot start an already running container",

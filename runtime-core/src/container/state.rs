@@ -19,7 +19,7 @@ pub enum Status {
     Created,
     /// The user's program was executed and has not ended.
     Running,
-    /// All its processes are frozen.
+    /// All its processes are frozen, those of a created container too.
     Paused,
     /// Its process has ended.
     Stopped,

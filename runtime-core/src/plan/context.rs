@@ -66,6 +66,8 @@ pub(crate) enum Placement {
     V1 {
         /// How many `tasks` files are passed.
         hierarchies: u32,
+        /// Which of them has the controller pids: there inner attaches itself.
+        pids: Option<u32>,
         /// A v2 directory is passed, too.
         unified: bool,
     },

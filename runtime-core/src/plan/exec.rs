@@ -7,8 +7,8 @@ use hoist_init::wire::Step;
 use oci_spec::runtime::{Hook, LinuxNamespaceType as Kind, Process, Spec};
 
 use super::builder::{Builder, path};
-use super::context::{Context, Facts, Filter, Options};
-use super::namespaces::{attach, cgroup_directory, flag};
+use super::context::{Context, Facts, Filter, Options, Placement};
+use super::namespaces::{attach, attach_inner, cgroup_directory, flag};
 use super::process::Start;
 use super::{Passed, Plan, create, process, rootfs, scheduling, security};
 use crate::error::Result;
@@ -72,6 +72,10 @@ pub(crate) fn compile(
     plan.push("", &Step::CloneInner { flags: 0, cgroup });
 
     // Inner.
+    if facts.placement == Placement::Library {
+        plan.push("/linux/cgroupsPath", &Step::Sync { point: Sync::Cgroup as u32 });
+    }
+    attach_inner(&mut plan, facts.placement)?;
     let rdt = spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some());
     let notify = filter.is_some_and(|filter| filter.notify);
     if oom_score(process, spec).is_some() || rdt || notify {

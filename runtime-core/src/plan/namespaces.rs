@@ -80,14 +80,29 @@ pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>) -> Result<Opened> {
     })
 }
 
-/// v1: outer attaches itself, and inner is born where outer is.
+/// v1: outer attaches itself, and inner is born where outer is; but for the hierarchy with the
+/// controller pids, where outer would count as well.
 pub(super) fn attach(plan: &mut Builder, placement: Placement) -> Result<()> {
-    if let Placement::V1 { hierarchies, .. } = placement {
-        for index in 0..hierarchies {
-            let tasks = plan.pass(Passed::CgroupTasks(index), "/linux/cgroupsPath")?;
-            plan.push("", &Step::AttachCgroup { tasks });
+    if let Placement::V1 { hierarchies, pids, .. } = placement {
+        for index in (0..hierarchies).filter(|index| Some(*index) != pids) {
+            attach_to(plan, index)?;
         }
     }
+    Ok(())
+}
+
+/// Inner attaches itself where outer hasn't. A limit of one process is no obstacle: it is for
+/// fork(2) and clone(2) (cgroup-v1/pids.rst), and what is attached may exceed it.
+pub(super) fn attach_inner(plan: &mut Builder, placement: Placement) -> Result<()> {
+    match placement {
+        Placement::V1 { pids: Some(index), .. } => attach_to(plan, index),
+        _ => Ok(()),
+    }
+}
+
+fn attach_to(plan: &mut Builder, index: u32) -> Result<()> {
+    let tasks = plan.pass(Passed::CgroupTasks(index), "/linux/cgroupsPath")?;
+    plan.push("", &Step::AttachCgroup { tasks });
     Ok(())
 }
 
@@ -120,6 +135,7 @@ pub(super) fn clone(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -> R
 /// Inner's first steps: it becomes the container's root and completes its namespaces.
 pub(super) fn complete(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -> Result<()> {
     let namespaces = ctx.namespaces();
+    attach_inner(plan, ctx.facts.placement)?;
     if ctx.facts.placement == Placement::Library {
         plan.push("/linux/cgroupsPath", &Step::Sync { point: Sync::Cgroup as u32 });
     }

@@ -356,7 +356,8 @@ mod tests {
             return;
         }
         let script = "set -e
-            mount -t tmpfs none /mnt; cp \"$0\" /mnt/test; chmod 755 /mnt /mnt/test
+            exec 3< \"$0\"; mount -t tmpfs none /mnt; cat <&3 > /mnt/test; exec 3<&-
+            chmod 755 /mnt /mnt/test
             echo 54321:100000:65536 > /mnt/sub
             cp /etc/passwd /mnt/passwd; echo hoist-test:x:54321:54321::/:/bin/sh >> /mnt/passwd
             mount --bind /mnt/passwd /etc/passwd

@@ -207,7 +207,7 @@ impl Conversation {
                 Ok(Event::Cloned)
             }
             Some((MSG_SYNC, point, None)) => {
-                let points = [Sync::Maps, Sync::Namespaces, Sync::Hooks, Sync::Start];
+                let points = [Sync::Cgroup, Sync::Maps, Sync::Namespaces, Sync::Hooks, Sync::Start];
                 let point = points.into_iter().find(|sync| *sync as u32 == point);
                 point.map(Event::Sync).ok_or_else(protocol_error)
             }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 use rustix::io::Errno;
 
-use super::{json, validate};
+use super::{Resources, json, validate};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The largest `config.json` that is read. What the kernel takes as arguments and environment is
@@ -76,6 +76,19 @@ impl Bundle {
         let path = canonical(path.as_ref())?;
         json::reject_nul(&spec, "")?;
         Self::checked(path, spec, Vec::new())
+    }
+
+    /// The same bundle with other limits: what `resources` says instead of what the configuration
+    /// says, as if the container were [updated](crate::Container::update) before it is made.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`load`](Bundle::load).
+    pub fn with_resources(mut self, resources: &Resources) -> Result<Self> {
+        let (limits, warnings) = resources.validated()?;
+        self.warnings.extend(warnings);
+        resources.record(&mut self.spec, &limits)?;
+        Self::checked(self.path, self.spec, self.warnings)
     }
 
     fn parsed(path: PathBuf, text: &[u8]) -> Result<Self> {

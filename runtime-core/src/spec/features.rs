@@ -57,8 +57,8 @@ pub fn features() -> Features {
         .set_mount_options(owned(mount_options::known_options()))
         .set_linux(Some(linux()))
         .set_annotations(Some(annotations()))
-        // No annotation changes what hoist does.
-        .set_potentially_unsafe_config_annotations(Some(Vec::new()));
+        // A unit's properties are what systemd, which is root, does with it.
+        .set_potentially_unsafe_config_annotations(Some(vec!["org.systemd.property.".to_owned()]));
     features
 }
 
@@ -106,8 +106,8 @@ fn cgroup() -> Cgroup {
     Cgroup::default()
         .set_v1(Some(true))
         .set_v2(Some(true))
-        .set_systemd(Some(false))
-        .set_systemd_user(Some(false))
+        .set_systemd(Some(true))
+        .set_systemd_user(Some(true))
         .set_rdma(Some(false))
         .clone()
 }

@@ -11,14 +11,16 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use super::lenient;
+use super::{lenient, letter_case};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Parses `config.json`; the strings are warnings about what was left out.
 pub(super) fn parse(text: &[u8]) -> Result<(Spec, Vec<String>)> {
     let (spec, warnings) = match serde_json::from_slice::<Spec>(text) {
-        Ok(spec) if !lenient::lacks_page_size(&spec) => (spec, Vec::new()),
-        Ok(_) => parse_slowly(text, None)?,
+        Ok(spec) if lenient::may_lack_pids_limit(&spec) || letter_case::differs(text) => {
+            parse_slowly(text, None)?
+        }
+        Ok(spec) => (spec, Vec::new()),
         Err(error) => parse_slowly(text, Some(&error))?,
     };
     // serde would also take the members of any object as an array, in order.
@@ -33,11 +35,11 @@ pub(super) fn parse(text: &[u8]) -> Result<(Spec, Vec<String>)> {
 }
 
 fn parse_slowly(text: &[u8], first: Option<&serde_json::Error>) -> Result<(Spec, Vec<String>)> {
-    let mut value = lenient::value(text)?;
+    let mut value = lenient::value(text, "config.json is")?;
     if !value.is_object() {
         return Err(no_object());
     }
-    let warnings = lenient::repair(&mut value);
+    let warnings = lenient::repair(&mut value)?;
     Ok((typed(value, first)?, warnings))
 }
 
@@ -182,14 +184,19 @@ fn find_nul(value: &Value, pointer: &mut String) -> Option<String> {
 }
 
 fn contains(text: &[u8], needle: &[u8]) -> bool {
-    // Backslashes are rare in a config.json: look for these first.
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|b| Some(b) == needle.first()) {
-        rest = rest.get(at..).unwrap_or_default();
-        if rest.starts_with(needle) {
-            return true;
+    find(text, needle).is_some()
+}
+
+/// Where `needle` is first.
+pub(super) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
+    // What begins the needles here, quotes and backslashes, is rare: look for these first.
+    let mut from = 0;
+    while let Some(rest) = text.get(from..) {
+        let at = from + rest.iter().position(|byte| Some(byte) == needle.first())?;
+        if text.get(at..).is_some_and(|rest| rest.starts_with(needle)) {
+            return Some(at);
         }
-        rest = rest.get(1..).unwrap_or_default();
+        from = at + 1;
     }
-    false
+    None
 }

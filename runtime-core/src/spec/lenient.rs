@@ -9,7 +9,7 @@ use oci_spec::runtime::Spec;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::json;
+use super::{json, letter_case};
 use crate::error::{Error, Result};
 
 /// Top-level members that are not for Linux: ignored, even when malformed (spec.md "Platforms").
@@ -22,21 +22,22 @@ pub(super) fn is_ignored(key: &str) -> bool {
 }
 
 /// Parses any JSON value; a member that is given twice in one object is an error, because
-/// readers differ in which of the two they take.
-pub(super) fn value(text: &[u8]) -> Result<Value> {
+/// readers differ in which of the two they take. `what` the text is begins the message if it is
+/// none: `config.json is`.
+pub(super) fn value(text: &[u8], what: &str) -> Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let parsed: Unique = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         match error.inner() {
             e if e.is_data() => given_twice(&json::pointer(error.path()), &e.to_string()),
-            e => not_json(e),
+            e => not_json(what, e),
         }
     })?;
-    deserializer.end().map_err(|e| not_json(&e))?;
+    deserializer.end().map_err(|e| not_json(what, &e))?;
     Ok(parsed.0)
 }
 
-fn not_json(error: &serde_json::Error) -> Error {
-    json::invalid(format!("config.json is not valid JSON: {error}"))
+fn not_json(what: &str, error: &serde_json::Error) -> Error {
+    json::invalid(format!("{what} not valid JSON: {error}"))
 }
 
 /// The one thing that [`UniqueVisitor`] has against a value. serde's path ends at the object.
@@ -113,7 +114,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 }
 
 /// Makes of `config` what `oci-spec` can take; returns warnings.
-pub(super) fn repair(config: &mut Value) -> Vec<String> {
+pub(super) fn repair(config: &mut Value) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     if let Value::Object(members) = config {
         for platform in OTHER_PLATFORMS {
@@ -128,9 +129,9 @@ pub(super) fn repair(config: &mut Value) -> Vec<String> {
         repair_process(process, &mut warnings);
     }
     if let Some(Value::Object(linux)) = config.get_mut("linux") {
-        repair_linux(linux, &mut warnings);
+        repair_linux(linux, &mut warnings)?;
     }
-    warnings
+    Ok(warnings)
 }
 
 /// Go writes an absent array, map or pointer as `null` and reads it back as absent.
@@ -200,25 +201,23 @@ fn repair_affinity(affinity: &mut Map<String, Value>) {
     });
 }
 
-/// True if a huge page limit seems to have no size: it may be spelled otherwise.
-pub(super) fn lacks_page_size(spec: &Spec) -> bool {
+/// Whether a limit seems to be 0 that may not be given at all: oci-spec has no way to say so, and 0
+/// is a limit.
+pub(super) fn may_lack_pids_limit(spec: &Spec) -> bool {
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    let limits = resources.and_then(|resources| resources.hugepage_limits().as_ref());
-    limits.is_some_and(|limits| limits.iter().any(|limit| limit.page_size().is_empty()))
+    resources.and_then(|resources| *resources.pids()).is_some_and(|pids| pids.limit() == 0)
 }
 
-/// Go's reader takes a member's name in any case, and runc's tests write `pagesize`.
-fn rename_page_size(limit: &mut Value) {
-    let Value::Object(limit) = limit else { return };
-    let other = limit.keys().find(|key| key.eq_ignore_ascii_case("pageSize")).cloned();
-    if let Some(size) = other.and_then(|key| limit.remove(&key)) {
-        limit.insert("pageSize".to_owned(), size);
+fn repair_linux(linux: &mut Map<String, Value>, warnings: &mut Vec<String>) -> Result<()> {
+    if let Some(resources) = linux.get_mut("resources") {
+        letter_case::normalize(resources, "/linux/resources")?;
+        if let Value::Object(resources) = resources
+            && resources.get("pids").is_some_and(|pids| pids.get("limit").is_none())
+        {
+            resources.remove("pids");
+        }
     }
-}
-
-fn repair_linux(linux: &mut Map<String, Value>, warnings: &mut Vec<String>) {
     if let Some(Value::Array(limits)) = pointer_mut(linux, &["resources", "hugepageLimits"]) {
-        limits.iter_mut().for_each(rename_page_size);
         for limit in limits.iter_mut().filter_map(|l| l.get_mut("limit")) {
             // A uint64 in config-linux.md, an i64 in oci-spec; the kernel's own maximum is less.
             if limit.as_u64().is_some_and(|l| i64::try_from(l).is_err()) {
@@ -235,6 +234,7 @@ fn repair_linux(linux: &mut Map<String, Value>, warnings: &mut Vec<String>) {
             linux.remove("seccomp");
         }
     }
+    Ok(())
 }
 
 fn pointer_mut<'a>(object: &'a mut Map<String, Value>, path: &[&str]) -> Option<&'a mut Value> {

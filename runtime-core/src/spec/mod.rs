@@ -10,9 +10,12 @@ mod features;
 pub(crate) mod id_list;
 mod json;
 mod lenient;
+mod letter_case;
+pub(crate) mod merge;
 pub(crate) mod mount_options;
 pub(crate) mod namespaces;
 mod process;
+mod resources;
 pub(crate) mod sysctl;
 #[cfg(test)]
 mod tests;
@@ -23,3 +26,4 @@ pub use default::DefaultSpec;
 pub use features::features;
 pub use process::parse_process;
 pub(crate) use process::validate_process;
+pub use resources::{Limit, Resources};

@@ -17,8 +17,8 @@ use crate::error::Result;
 /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) with a
 /// [pointer](crate::Error::pointer) as in a `config.json`: `/process/args`.
 pub fn parse_process(text: impl AsRef<[u8]>) -> Result<(Process, Vec<String>)> {
-    let mut config = json!({ "process": lenient::value(text.as_ref())? });
-    let warnings = lenient::repair(&mut config);
+    let mut config = json!({ "process": lenient::value(text.as_ref(), "the process is")? });
+    let warnings = lenient::repair(&mut config)?;
     // The same types, errors and pointers as for the whole.
     let spec = json::typed(config, None)?;
     let process = spec.process().clone();

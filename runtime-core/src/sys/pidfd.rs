@@ -7,6 +7,7 @@
 //! pidfd.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -88,14 +89,44 @@ pub(crate) fn try_wait(pidfd: BorrowedFd<'_>) -> Result<Waited> {
 /// # Errors
 /// As [`try_wait`].
 pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> Result<RawExit> {
+    wait_by(pidfd, || try_wait(pidfd))
+}
+
+fn wait_by(pidfd: BorrowedFd<'_>, ask: impl Fn() -> Result<Waited>) -> Result<RawExit> {
     loop {
-        let events = match try_wait(pidfd)? {
+        let events = match ask()? {
             Waited::Exit(exit) => return Ok(exit),
             Waited::Running => PollFlags::IN,
             Waited::Unreaped => PollFlags::empty(), // POLLHUP comes unasked
         };
         let mut fds = [PollFd::from_borrowed_fd(pidfd, events)];
         retry_on_intr(|| poll(&mut fds, None)).map_err(failed)?;
+    }
+}
+
+/// The end of one process, for threads that wait for it side by side, and for whoever asks again:
+/// waitid tells it once, and before Linux 6.15 nobody else does.
+#[derive(Debug, Default)]
+pub(crate) struct Ending(Mutex<Option<RawExit>>);
+
+impl Ending {
+    /// As [`try_wait`].
+    pub(crate) fn try_wait(&self, pidfd: BorrowedFd<'_>) -> Result<Waited> {
+        // Held while the kernel is asked, so that its answer is written down before the next asks.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(exit) = *known {
+            return Ok(Waited::Exit(exit));
+        }
+        let waited = try_wait(pidfd)?;
+        if let Waited::Exit(exit) = waited {
+            *known = Some(exit);
+        }
+        Ok(waited)
+    }
+
+    /// As [`wait`].
+    pub(crate) fn wait(&self, pidfd: BorrowedFd<'_>) -> Result<RawExit> {
+        wait_by(pidfd, || self.try_wait(pidfd))
     }
 }
 
@@ -317,6 +348,24 @@ mod tests {
         assert_eq!(End::from_status(0x8b), End::Signaled { signal: 11, core_dumped: true });
         assert_eq!(End::from_status(9).code(), 137);
         assert_eq!(End::Exited(3).code(), 3);
+    }
+
+    #[test]
+    fn threads_that_wait_side_by_side_are_all_told() {
+        for _ in 0..20 {
+            let (_child, fd) = shell("exit 7");
+            let ending = Ending::default();
+            std::thread::scope(|scope| {
+                let wait = || ending.wait(fd.as_fd()).unwrap();
+                let waiters = [0; 4].map(|_| scope.spawn(wait));
+                for waiter in waiters {
+                    let exit = waiter.join().unwrap();
+                    assert_eq!(exit.end, End::Exited(7));
+                    // waitid's own answer, which has more than the pidfd's.
+                    assert!(exit.usage.is_some());
+                }
+            });
+        }
     }
 
     #[test]

@@ -34,7 +34,9 @@ const APPLETS: &[&str] = &[
 /// Says that a test can't run here. The line goes past libtest's capture, and into the file that
 /// `HOIST_SKIPS` names: `.ci/integration` counts them there.
 pub(crate) fn skip(name: &str, reason: &str) {
-    let line = format!("SKIP {name}: {reason}\n");
+    // Some tests run again with another view of the cgroup hierarchies.
+    let view = std::env::var("HOIST_TEST_VIEW").map_or(String::new(), |view| view + "::");
+    let line = format!("SKIP {view}{name}: {reason}\n");
     // Not eprint!, which libtest captures.
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
     if let Some(path) = std::env::var_os("HOIST_SKIPS") {
@@ -346,9 +348,7 @@ impl Drop for Case {
         }
         // Without containers there is nothing in them; one that isn't empty stays and is seen.
         let cgroups = self.cgroups();
-        for directory in &cgroups {
-            let _ = fs::remove_dir(directory);
-        }
+        cgroups.iter().for_each(|directory| remove_cgroups(directory));
         if let Err(reason) = remove_tree(&self.dir) {
             let line = format!("{}: {}: {reason}\n", test_name(), self.dir.display());
             let _ = std::io::stderr().lock().write_all(line.as_bytes());
@@ -356,6 +356,15 @@ impl Drop for Case {
         }
         assert!(failed || cgroups.is_empty(), "left behind: {cgroups:?}");
     }
+}
+
+/// Removes a cgroup and all below it, as far as nobody is there.
+fn remove_cgroups(dir: &Path) {
+    let below = fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_cgroups(&entry.path());
+    }
+    let _ = fs::remove_dir(dir);
 }
 
 /// Mounts at and below a directory in this mount namespace, the innermost last.
@@ -557,6 +566,19 @@ pub(crate) fn assert_error(error: &hoist::Error, kind: ErrorKind, pointer: &str,
     let text = error.to_string();
     assert_eq!(error.kind(), kind, "{text}");
     assert_eq!(error.pointer().unwrap_or_default(), pointer, "{text}");
+    assert!(text.contains(words), "{text}");
+}
+
+/// That a call fails in this way.
+#[track_caller]
+pub(crate) fn assert_refused<T: std::fmt::Debug>(
+    result: hoist::Result<T>,
+    kind: ErrorKind,
+    words: &str,
+) {
+    let error = result.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
     assert!(text.contains(words), "{text}");
 }
 

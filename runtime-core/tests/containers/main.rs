@@ -5,17 +5,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod caller;
+mod cgroups;
 mod common;
+mod device_rules;
 mod devices;
 mod exec;
 mod hooks;
+mod hostile;
 mod idmap;
 mod lifecycle;
+mod limits;
 mod mounts;
 mod namespaces;
+mod pause;
+mod placing;
 mod process;
+mod removal;
 mod root;
 mod seccomp;
 mod security;
 mod stats;
 mod terminal;
+mod update;

@@ -1,6 +1,6 @@
 //! A policy in force on a cgroup2: its program loaded and attached.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -23,34 +23,41 @@ pub(in crate::cgroup) fn attach(dir: &Dir, policy: &Policy) -> Result<()> {
 }
 
 /// Puts the policy in the place of the programs that are attached.
+pub(in crate::cgroup) fn replace(dir: &Dir, policy: &Policy) -> Result<()> {
+    let old = programs(dir)?;
+    if policy.allows_everything() {
+        return exchange(dir, &old, &[]);
+    }
+    let program = bpf::load_device_program(&program(policy)?).map_err(|e| fail("load", dir, e))?;
+    exchange(dir, &old, &[program])
+}
+
+/// The programs that are attached to this very cgroup.
+pub(super) fn programs(dir: &Dir) -> Result<Vec<OwnedFd>> {
+    bpf::device_programs(dir.as_fd()).map_err(|errno| fail("query", dir, errno))
+}
+
+/// Puts programs in the place of others.
 ///
 /// At no time is the container without a filter: a single program is replaced in one step, and
-/// several (systemd may have added its own) are taken off once the new one is there.
-pub(in crate::cgroup) fn replace(dir: &Dir, policy: &Policy) -> Result<()> {
-    let old = bpf::device_programs(dir.as_fd()).map_err(|errno| fail("query", dir, errno))?;
-    let mut replaced = false;
-    if !policy.allows_everything() {
-        let program =
-            bpf::load_device_program(&program(policy)?).map_err(|e| fail("load", dir, e))?;
-        let attach = |replace| bpf::attach_device_program(dir.as_fd(), program.as_fd(), replace);
-        if let [single] = old.as_slice() {
-            match attach(Some(single.as_fd())) {
-                Ok(()) => replaced = true,
-                // Before Linux 5.6 there is no BPF_F_REPLACE.
-                Err(Errno::INVAL) => {}
-                Err(errno) => return Err(fail("replace", dir, errno)),
-            }
-        }
-        if !replaced {
-            attach(None).map_err(|errno| fail("attach", dir, errno))?;
+/// several (systemd may have added its own) are taken off once the new ones are there.
+pub(super) fn exchange(dir: &Dir, old: &[OwnedFd], new: &[OwnedFd]) -> Result<()> {
+    if let ([old], [new]) = (old, new) {
+        match bpf::attach_device_program(dir.as_fd(), new.as_fd(), Some(old.as_fd())) {
+            Ok(()) => return Ok(()),
+            // Before Linux 5.6 there is no BPF_F_REPLACE.
+            Err(Errno::INVAL) => {}
+            Err(errno) => return Err(fail("replace", dir, errno)),
         }
     }
-    if !replaced {
-        for program in &old {
-            match bpf::detach_device_program(dir.as_fd(), program.as_fd()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(fail("detach", dir, errno)),
-            }
+    for program in new {
+        bpf::attach_device_program(dir.as_fd(), program.as_fd(), None)
+            .map_err(|errno| fail("attach", dir, errno))?;
+    }
+    for program in old {
+        match bpf::detach_device_program(dir.as_fd(), program.as_fd()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(fail("detach", dir, errno)),
         }
     }
     Ok(())

@@ -25,9 +25,7 @@ pub(super) struct Change {
 /// Brings a cgroup to the policy, whatever its state is.
 pub(in crate::cgroup) fn apply(dir: &Dir, policy: &Policy) -> Result<()> {
     check(policy)?;
-    let list = dir.read(LIST).map_err(|errno| dir.error("read", LIST, errno))?;
-    let current = parse_list(&list).ok_or_else(|| dir.error("read", LIST, Errno::BADMSG))?;
-    for same in changes(current.as_deref(), policy).chunk_by(|a, b| a.file == b.file) {
+    for same in changes(current(dir)?.as_deref(), policy).chunk_by(|a, b| a.file == b.file) {
         let Some(first) = same.first() else { continue };
         let file = dir
             .open(first.file, OFlags::WRONLY)
@@ -38,6 +36,13 @@ pub(in crate::cgroup) fn apply(dir: &Dir, policy: &Policy) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The exceptions that are in force; `None` if the default is to allow, for then the kernel shows
+/// none.
+pub(super) fn current(dir: &Dir) -> Result<Option<Vec<(Pattern, Access)>>> {
+    let list = dir.read(LIST).map_err(|errno| dir.error("read", LIST, errno))?;
+    parse_list(&list).ok_or_else(|| dir.error("read", LIST, Errno::BADMSG))
 }
 
 impl Change {

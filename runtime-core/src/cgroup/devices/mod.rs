@@ -9,9 +9,11 @@ pub(super) mod legacy;
 pub(super) mod program;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 
+pub(super) use self::undo::Undo;
 use crate::error::{Error, Result};
 
 /// Kinds of access, as `BPF_DEVCG_ACC_*` of <linux/bpf.h> numbers them.

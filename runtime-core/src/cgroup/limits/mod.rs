@@ -12,7 +12,8 @@ mod v2;
 
 use std::borrow::Cow;
 
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxCpu, LinuxResources};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::dir::Dir;
@@ -56,20 +57,26 @@ pub(super) fn apply<'a>(
     dir_of: impl Fn(&'static str) -> Option<&'a Dir>,
 ) -> Result<()> {
     for same in writes.chunk_by(|a, b| a.controller == b.controller) {
-        // The kernel compares each value with what is set already: a quota with the period, the
-        // limit of memory with that of memory and swap. If it refuses a value, another one of the
-        // list may have to go first.
-        let mut refused = Vec::new();
-        for write in same {
-            let dir = dir_of(write.controller).ok_or_else(|| write.missing_controller(None))?;
-            match write.to(dir) {
-                Ok(()) => {}
-                Err(Errno::INVAL) if same.len() > 1 => refused.push((write, dir)),
-                Err(errno) => return Err(write.error(dir, errno)),
+        // The kernel compares each value with what is set already: a quota with the period and the
+        // burst, the limit of memory with that of memory and swap. What it refuses may be right
+        // once others of the list are written, and these in turn after yet others.
+        let mut pending: Vec<&Write> = same.iter().collect();
+        while !pending.is_empty() {
+            let mut refused = Vec::new();
+            for write in &pending {
+                let dir = dir_of(write.controller).ok_or_else(|| write.missing_controller(None))?;
+                match write.to(dir) {
+                    Ok(()) => {}
+                    Err(Errno::INVAL) if pending.len() > 1 => refused.push((*write, dir)),
+                    Err(errno) => return Err(write.error(dir, errno)),
+                }
             }
-        }
-        for (write, dir) in refused {
-            write.to(dir).map_err(|errno| write.error(dir, errno))?;
+            match refused.first() {
+                Some((write, dir)) if refused.len() == pending.len() => {
+                    return Err(write.error(dir, Errno::INVAL));
+                }
+                _ => pending = refused.into_iter().map(|(write, _)| write).collect(),
+            }
         }
     }
     Ok(())
@@ -91,13 +98,36 @@ impl Write {
         self
     }
 
+    /// cgroup2 has one file for quota and period: to change the period alone is to write the
+    /// quota that there is. A new cgroup has none.
+    pub(in crate::cgroup) fn keep_quota(&mut self, dir: &Dir) {
+        if self.file == "cpu.max"
+            && self.pointer == "cpu/period"
+            && let Ok(now) = dir.read("cpu.max")
+            && let (Some((quota, _)), Some((_, period))) =
+                (now.split_once(' '), self.value.split_once(' '))
+        {
+            self.value = format!("{quota} {period}");
+        }
+    }
+
     pub(in crate::cgroup) fn full_pointer(&self) -> String {
         format!("/linux/resources/{}", self.pointer)
     }
 
+    /// The file that is written and the lines that it gets: `unified` may have several for a file
+    /// such as io.max, which takes one at a time.
+    pub(in crate::cgroup) fn target(&self, dir: &Dir) -> (&str, impl Iterator<Item = &str>) {
+        match &self.absent {
+            Absent::Instead(file, value) if dir.open(&self.file, OFlags::PATH).is_err() => {
+                (file, lines(value))
+            }
+            _ => (&self.file, lines(&self.value)),
+        }
+    }
+
     fn to(&self, dir: &Dir) -> std::result::Result<(), Errno> {
-        // `unified` may have several lines for a file such as io.max: it takes one at a time.
-        for line in self.value.lines() {
+        for line in lines(&self.value) {
             match (dir.write(&self.file, line), &self.absent) {
                 (Err(Errno::NOENT), Absent::Fine) => {}
                 (Err(Errno::NOENT), Absent::Instead(file, value)) => dir.write(file, value)?,
@@ -113,7 +143,11 @@ impl Write {
         if errno == Errno::NOENT && !self.is_enabled(dir) {
             return self.missing_controller(Some(dir));
         }
-        let error = Error::system(format!("write {:?}", self.value), errno)
+        let what = match errno {
+            Errno::BUSY if self.file == "memory.limit_in_bytes" => self.memory_in_use(dir),
+            _ => format!("write {:?}", self.value),
+        };
+        let error = Error::system(what, errno)
             .with_kind(ErrorKind::Cgroup)
             .with_file(dir.path().join(&*self.file))
             .with_pointer(self.full_pointer());
@@ -124,6 +158,17 @@ impl Write {
             }
             _ => error,
         }
+    }
+
+    /// runc's wording.
+    fn memory_in_use(&self, dir: &Dir) -> String {
+        let read = |file| dir.read(file).unwrap_or_default().trim_end().to_owned();
+        format!(
+            "unable to set memory limit to {} (current usage: {}, peak usage: {})",
+            self.value,
+            read("memory.usage_in_bytes"),
+            read("memory.max_usage_in_bytes")
+        )
     }
 
     fn is_enabled(&self, dir: &Dir) -> bool {
@@ -146,6 +191,13 @@ impl Write {
     }
 }
 
+/// An empty value is one empty line: write(2) of nothing would do nothing, while a newline is what
+/// empties cpuset.cpus.
+fn lines(value: &str) -> impl Iterator<Item = &str> {
+    let empty = if value.is_empty() { Some("\n") } else { None };
+    value.lines().chain(empty)
+}
+
 /// Numbers that count only if they are not 0.
 fn given<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
     value.filter(|value| *value != T::default())
@@ -159,18 +211,10 @@ fn unsupported(pointer: &str, message: &'static str) -> Error {
     Error::unsupported(format!("/linux/resources/{pointer}"), message)
 }
 
-/// What neither version of cgroups can do any more.
+/// What neither version of cgroups can do any more. (Limits of kernel memory were passed over with
+/// a warning when the configuration was validated.)
 fn refuse_obsolete(resources: &LinuxResources) -> Result<()> {
     let Some(memory) = resources.memory() else { return Ok(()) };
-    #[allow(deprecated)] // it has to be looked at to be refused
-    let kernel = memory.kernel();
-    // Negative: no limit, which is what there is.
-    if given(kernel).is_some_and(|limit| limit > 0) {
-        return Err(unsupported("memory/kernel", "Linux has no limit of kernel memory any more"));
-    }
-    if given(memory.kernel_tcp()).is_some_and(|limit| limit > 0) {
-        return Err(unsupported("memory/kernelTCP", "hoist sets no limit of TCP buffer memory"));
-    }
     if memory.use_hierarchy() == Some(false) {
         let message = "Linux always accounts memory hierarchically";
         return Err(unsupported("memory/useHierarchy", message));
@@ -191,6 +235,12 @@ fn pids(resources: &LinuxResources, writes: &mut Vec<Write>) {
         };
         writes.push(Write::new("pids", "pids.max", value, "pids/limit"));
     }
+}
+
+/// The shares, unless the cgroup is to be idle: then they mean nothing, and the kernel takes none
+/// (sched_group_set_shares in kernel/sched/fair.c).
+fn shares(cpu: &LinuxCpu) -> Option<u64> {
+    given(cpu.shares()).filter(|_| cpu.idle() != Some(1))
 }
 
 /// cpuset.cpus and cpuset.mems, the same in both versions.

@@ -63,9 +63,6 @@ fn everything_that_docker_sets() {
         writes(docker.clone(), Mode::Unified),
         [
             "pids.max=1",
-            "memory.swap.max=1048576",
-            "memory.max=1048576",
-            "memory.low=524288",
             "cpu.weight=59",
             "cpu.max=50000 100000",
             "cpu.max.burst=1000",
@@ -74,6 +71,9 @@ fn everything_that_docker_sets() {
             "cpuset.mems=0",
             "hugetlb.2MB.max=4096",
             "hugetlb.2MB.rsvd.max=4096",
+            "memory.swap.max=1048576",
+            "memory.max=1048576",
+            "memory.low=524288",
         ]
     );
     assert_eq!(
@@ -81,9 +81,6 @@ fn everything_that_docker_sets() {
         [
             "cpuset.cpus=0-1",
             "cpuset.mems=0",
-            "memory.limit_in_bytes=1048576",
-            "memory.memsw.limit_in_bytes=2097152",
-            "memory.soft_limit_in_bytes=524288",
             "cpu.shares=512",
             "cpu.cfs_period_us=100000",
             "cpu.cfs_quota_us=50000",
@@ -92,6 +89,9 @@ fn everything_that_docker_sets() {
             "pids.max=1",
             "hugetlb.2MB.limit_in_bytes=4096",
             "hugetlb.2MB.rsvd.limit_in_bytes=4096",
+            "memory.limit_in_bytes=1048576",
+            "memory.memsw.limit_in_bytes=2097152",
+            "memory.soft_limit_in_bytes=524288",
         ]
     );
 }
@@ -101,15 +101,15 @@ fn no_limit() {
     let free = json!({"memory": {"limit": -1}, "pids": {"limit": -1}, "cpu": {"quota": -1}});
     assert_eq!(
         writes(free.clone(), Mode::Unified),
-        ["pids.max=max", "memory.swap.max=max", "memory.max=max", "cpu.max=max 100000"]
+        ["pids.max=max", "cpu.max=max", "memory.swap.max=max", "memory.max=max"]
     );
     assert_eq!(
         writes(free, Mode::Legacy),
         [
-            "memory.limit_in_bytes=-1",
-            "memory.memsw.limit_in_bytes=-1",
             "cpu.cfs_quota_us=-1",
             "pids.max=max",
+            "memory.limit_in_bytes=-1",
+            "memory.memsw.limit_in_bytes=-1",
         ]
     );
     let zeros = json!({
@@ -173,8 +173,6 @@ fn the_rest() {
 #[test]
 fn nothing_is_passed_over() {
     let both = [
-        (json!({"memory": {"kernel": 1}}), "memory/kernel"),
-        (json!({"memory": {"kernelTCP": 1}}), "memory/kernelTCP"),
         (json!({"memory": {"useHierarchy": false}}), "memory/useHierarchy"),
         (json!({"blockIO": {"weight": 5}}), "blockIO/weight"),
         (json!({"blockIO": {"leafWeight": 5}}), "blockIO/leafWeight"),

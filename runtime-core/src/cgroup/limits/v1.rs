@@ -18,9 +18,6 @@ pub(super) fn translate(resources: &LinuxResources) -> Result<Vec<Write>> {
     }
     let mut writes = Vec::new();
     super::cpuset(resources, &mut writes);
-    if let Some(value) = resources.memory() {
-        memory(value, &mut writes)?;
-    }
     if let Some(value) = resources.cpu() {
         cpu(value, &mut writes)?;
     }
@@ -33,6 +30,10 @@ pub(super) fn translate(resources: &LinuxResources) -> Result<Vec<Write>> {
         network(value, &mut writes);
     }
     super::rdma(resources, &mut writes)?;
+    // Late, for to make room under a new limit takes time, and memory that is written to disk.
+    if let Some(value) = resources.memory() {
+        memory(value, &mut writes)?;
+    }
     Ok(writes)
 }
 
@@ -72,9 +73,13 @@ fn cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
     let mut set = |file, value: &dyn ToString, pointer: &str| {
         writes.push(Write::new("cpu", file, value.to_string(), pointer));
     };
-    if let Some(shares) = given(cpu.shares()) {
-        if !SHARES.contains(&shares) {
-            return Err(invalid("cpu/shares", "cpu shares have to be from 2 to 262144"));
+    if let Some(shares) = super::shares(cpu) {
+        // runc's wording.
+        if shares < *SHARES.start() {
+            return Err(invalid("cpu/shares", "the minimum allowed cpu-shares is 2"));
+        }
+        if shares > *SHARES.end() {
+            return Err(invalid("cpu/shares", "the maximum allowed cpu-shares is 262144"));
         }
         set("cpu.shares", &shares, "cpu/shares");
     }

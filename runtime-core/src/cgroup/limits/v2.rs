@@ -6,8 +6,6 @@ use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 use super::{Absent, Write, block_io, given, invalid, unsupported};
 use crate::error::{Error, Result};
 
-/// cpu.max without a period: the kernel's default.
-const DEFAULT_PERIOD: u64 = 100_000;
 /// Files that act on processes instead of setting something: writing "0" to cgroup.procs would
 /// move hoist itself.
 const ACTIONS: [&str; 3] = ["cgroup.procs", "cgroup.threads", "cgroup.kill"];
@@ -22,9 +20,6 @@ pub(super) fn translate(resources: &LinuxResources) -> Result<Vec<Write>> {
     }
     let mut writes = Vec::new();
     super::pids(resources, &mut writes);
-    if let Some(value) = resources.memory() {
-        memory(value, &mut writes)?;
-    }
     if let Some(value) = resources.block_io() {
         block_io::unified(value, &mut writes)?;
     }
@@ -34,6 +29,10 @@ pub(super) fn translate(resources: &LinuxResources) -> Result<Vec<Write>> {
     super::cpuset(resources, &mut writes);
     super::hugetlb(resources, "max", &mut writes)?;
     super::rdma(resources, &mut writes)?;
+    // Late, for a process that its limit ends is not brought back if another value is refused.
+    if let Some(value) = resources.memory() {
+        memory(value, &mut writes)?;
+    }
     unified(resources, &mut writes)?;
     Ok(writes)
 }
@@ -75,10 +74,11 @@ pub(super) fn swap_alone(memory: i64, swap: i64) -> Result<Option<i64>> {
         (_, -1) => Ok(Some(-1)),
         // Nothing to subtract.
         (-1, swap) => Ok(Some(swap)),
-        (0, _) => Err(invalid("memory/swap", "a swap limit needs a memory limit")),
+        // runc's wording, also below.
+        (0, _) => Err(invalid("memory/swap", "unable to set swap limit without memory limit")),
         (memory, _) if memory < 0 => Err(invalid("memory/limit", "not a memory limit")),
         (memory, swap) if swap < memory => {
-            Err(invalid("memory/swap", "the memory and swap limit is below the memory limit"))
+            Err(invalid("memory/swap", "memory+swap limit should be >= memory limit"))
         }
         (memory, swap) => Ok(Some(swap - memory)),
     }
@@ -111,15 +111,22 @@ fn cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
             return Err(unsupported(pointer, "cgroup v2 has no realtime limits"));
         }
     }
-    if let Some(shares) = given(cpu.shares()) {
+    if let Some(shares) = super::shares(cpu) {
         writes.push(Write::new("cpu", "cpu.weight", weight(shares), "cpu/shares"));
     }
-    let (quota, period) = (given(cpu.quota()), given(cpu.period()));
-    if quota.is_some() || period.is_some() {
-        let max = quota.filter(|quota| *quota > 0).map_or("max".to_owned(), |q| q.to_string());
-        let pointer = if quota.is_some() { "cpu/quota" } else { "cpu/period" };
-        let value = format!("{max} {}", period.unwrap_or(DEFAULT_PERIOD));
-        writes.push(Write::new("cpu", "cpu.max", value, pointer));
+    let quota = given(cpu.quota()).map(|quota| limit(quota.max(-1)));
+    match (quota, given(cpu.period())) {
+        // The period stays as it is: 100 ms to begin with.
+        (Some(quota), None) => writes.push(Write::new("cpu", "cpu.max", quota, "cpu/quota")),
+        (Some(quota), Some(period)) => {
+            let value = format!("{quota} {period}");
+            writes.push(Write::new("cpu", "cpu.max", value, "cpu/quota"));
+        }
+        (None, Some(period)) => {
+            let value = format!("max {period}");
+            writes.push(Write::new("cpu", "cpu.max", value, "cpu/period"));
+        }
+        (None, None) => {}
     }
     if let Some(burst) = cpu.burst() {
         writes.push(Write::new("cpu", "cpu.max.burst", burst, "cpu/burst"));

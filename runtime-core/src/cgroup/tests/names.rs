@@ -85,8 +85,8 @@ fn state_keeps_them() {
 }
 
 #[test]
-fn systemd_is_refused() {
-    let error = Host::probe(Manager::Systemd).unwrap_err();
+fn systemd_is_for_unified_hosts() {
+    let error = hybrid().with_manager(Manager::Systemd).paths(None, "x").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
 

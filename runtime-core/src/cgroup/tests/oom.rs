@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::cgroup::host::Mode;
-use crate::cgroup::oom::{Change, OomWatch};
+use crate::cgroup::oom::{Change, Memory, OomWatch};
 
 /// tail(1) keeps a line, however long it is, in memory. The shell lives on.
 const HOG: &str = "head -c 64000000 /dev/zero | tail -n 1 >/dev/null;";
@@ -124,4 +124,36 @@ fn v1_may_be_told_not_to_kill() {
     cgroup.kill_all(crate::signal::Signal::KILL).unwrap();
     child.output();
     cgroup.remove().unwrap();
+}
+
+/// The file that is gone is that of another cgroup here, for this host's memory controller is v1's.
+#[test]
+fn events_that_are_gone_wake_nobody() {
+    use rustix::event::epoll::{EventData, EventFlags, add};
+    let test = "oom::events_that_are_gone_wake_nobody";
+    let Some(host) = host(test) else { return };
+    let cleanup = Cleanup::new(&host, "gone");
+    let create = |name| Cgroup::create(&host, &cleanup.paths(name), &Request::default()).unwrap();
+    let (cgroup, other) = (create("c"), create("other"));
+    let Some(dir) = &other.unified else {
+        println!("SKIP {test}: this host has no cgroup2");
+        return;
+    };
+    let child = Waiting::new(":").enter(&cgroup);
+    let mut watch = OomWatch::new(&cgroup, Some(pidfd(&child))).unwrap();
+    let file = dir.open("cgroup.events", rustix::fs::OFlags::RDONLY).unwrap();
+    add(&watch, &file, EventData::new_u64(0), EventFlags::PRI).unwrap();
+    watch.memory = Memory::Unified(file);
+    other.remove().unwrap();
+    assert!(is_ready(&watch));
+    assert_eq!(watch.look().unwrap(), None);
+    assert!(!is_ready(&watch));
+    child.go().output();
+    assert_eq!(next(&mut watch), Change::Ended);
+}
+
+fn is_ready(watch: &OomWatch) -> bool {
+    let mut fds = [rustix::event::PollFd::new(watch, rustix::event::PollFlags::IN)];
+    let now = rustix::event::Timespec::default();
+    rustix::event::poll(&mut fds, Some(&now)).unwrap() > 0
 }

@@ -146,7 +146,7 @@ fn devices() {
     assert_eq!(probe_device(&cgroup, 11), "EPERM");
     let update = |json, nodes| {
         let resources = resources(json);
-        let request = Request { resources: Some(&resources), nodes, rootless: false };
+        let request = Request { resources: Some(&resources), nodes, ..Request::default() };
         cgroup.update(&host, &request).unwrap();
         let dir = cgroup.unified.as_ref().unwrap();
         crate::sys::bpf::device_programs(dir.as_fd()).unwrap().len()

@@ -87,15 +87,15 @@ fn placement() {
         let facts = Facts { placement, ..facts() };
         compile_with(&default_config(), &facts, &Options::default(), None).unwrap()
     };
-    let plan = compile(Placement::V1 { hierarchies: 2, unified: true });
+    let plan = compile(Placement::V1 { hierarchies: 3, pids: Some(1), unified: true });
     assert_eq!(
-        plan.passed()[..3],
-        [Passed::CgroupTasks(0), Passed::CgroupTasks(1), Passed::CgroupDir]
+        plan.passed()[..4],
+        [Passed::CgroupTasks(0), Passed::CgroupTasks(2), Passed::CgroupDir, Passed::CgroupTasks(1)]
     );
-    assert_eq!(
-        lines(&plan, "attach-cgroup"),
-        ["attach-cgroup tasks=fd0", "attach-cgroup tasks=fd1"]
-    );
+    let attached = ["fd0", "fd1", "fd3"].map(|tasks| format!("attach-cgroup tasks={tasks}"));
+    assert_eq!(lines(&plan, "attach-cgroup"), attached);
+    // Outer would count where processes are counted.
+    assert!(place(&plan, "cgroup=fd2") < place(&plan, "attach-cgroup tasks=fd3"));
     assert!(place(&plan, "cgroup=fd2") < place(&plan, "unshare-cgroup"));
     let plan = compile(Placement::Library);
     assert!(place(&plan, "wait-for-runtime point=cgroup") < place(&plan, "unshare-cgroup"));

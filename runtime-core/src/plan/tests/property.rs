@@ -121,7 +121,9 @@ fn any_facts() -> impl Strategy<Value = Facts<'static>> {
         Just(Placement::Stay),
         Just(Placement::V2),
         Just(Placement::Library),
-        (0u32..80).prop_map(|hierarchies| Placement::V1 { hierarchies, unified: true }),
+        (0u32..80).prop_map(|hierarchies| {
+            Placement::V1 { hierarchies, pids: hierarchies.checked_sub(1), unified: true }
+        }),
     ];
     let view = prop_oneof![
         Just(CgroupView::None),

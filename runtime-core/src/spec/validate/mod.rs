@@ -19,6 +19,7 @@ use super::namespaces::Namespaces;
 use crate::error::{Error, Result};
 
 pub(super) use process::validate as process;
+pub(super) use resources::validate as resources;
 
 /// Checks all rules. What is to be ignored with a warning is taken out of `spec`.
 pub(super) fn validate(spec: &mut Spec, warnings: &mut Vec<String>) -> Result<()> {
@@ -29,7 +30,9 @@ pub(super) fn validate(spec: &mut Spec, warnings: &mut Vec<String>) -> Result<()
     annotations(spec)?;
     // Before everything that asks which namespaces there are.
     namespaces::normalize(spec.linux_mut().as_mut());
-    resources::validate(spec.linux_mut().as_mut(), warnings)?;
+    if let Some(resources) = spec.linux_mut().as_mut().and_then(|l| l.resources_mut().as_mut()) {
+        resources::validate(resources, warnings)?;
+    }
     namespaces::validate(spec)?;
     mounts::validate(spec, warnings)?;
     if let Some(linux) = spec.linux() {

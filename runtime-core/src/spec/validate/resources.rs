@@ -1,22 +1,22 @@
 //! config-linux.md "Control groups": values that no kernel takes, whatever the cgroup version.
 
 use oci_spec::runtime::{
-    Linux, LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
 };
 
 use super::linux::is_interface_name;
 use super::{entries, member};
 use crate::error::{Error, Result};
 
-pub(super) fn validate(linux: Option<&mut Linux>, warnings: &mut Vec<String>) -> Result<()> {
-    let Some(resources) = linux.and_then(|linux| linux.resources_mut().as_mut()) else {
-        return Ok(());
-    };
+pub(in crate::spec) fn validate(
+    resources: &mut LinuxResources,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
     for (index, rule) in resources.devices_mut().iter_mut().flatten().enumerate() {
         device(&format!("/linux/resources/devices/{index}"), rule, warnings)?;
     }
     let pointer = "/linux/resources";
-    memory(resources.memory().as_ref())?;
+    memory(resources.memory_mut().as_mut(), warnings)?;
     cpu(resources.cpu().as_ref())?;
     at_least_minus_one(
         "/linux/resources/pids/limit",
@@ -69,7 +69,7 @@ fn device_number(pointer: &str, number: &mut Option<i64>) -> Result<()> {
     Ok(())
 }
 
-fn memory(memory: Option<&LinuxMemory>) -> Result<()> {
+fn memory(memory: Option<&mut LinuxMemory>, warnings: &mut Vec<String>) -> Result<()> {
     let Some(memory) = memory else { return Ok(()) };
     let pointer = "/linux/resources/memory";
     for (name, value) in [
@@ -84,12 +84,26 @@ fn memory(memory: Option<&LinuxMemory>) -> Result<()> {
     if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.limit(), memory.swap())
         && swap < limit
     {
-        let message = format!("memory and swap together ({swap}) are less than memory ({limit})");
+        // runc's wording.
+        let message = "memory+swap limit should be >= memory limit";
         return Err(Error::config(member(pointer, "swap"), message));
     }
+    // Linux has no limit of kernel memory since 5.16, and none of TCP buffers but on cgroup v1,
+    // where it is deprecated. Old configurations have them, and runc and Docker pass over them.
+    #[allow(deprecated)] // to pass over it with a warning
+    let obsolete = [("kernel", memory.kernel()), ("kernelTCP", memory.kernel_tcp())];
+    for (name, _) in obsolete.into_iter().filter(|(_, limit)| limit.is_some_and(|l| l > 0)) {
+        warnings.push(format!("{}: ignored: kernel memory has no limit", member(pointer, name)));
+    }
+    #[allow(deprecated)]
+    memory.set_kernel(None).set_kernel_tcp(None);
     match memory.swappiness() {
         // -1 as some engines write it: not set.
-        None | Some(0..=100 | u64::MAX) => Ok(()),
+        Some(u64::MAX) => {
+            memory.set_swappiness(None);
+            Ok(())
+        }
+        None | Some(0..=100) => Ok(()),
         Some(swappiness) => {
             let message = format!("{swappiness} is out of range: 0 to 100");
             Err(Error::config(member(pointer, "swappiness"), message))

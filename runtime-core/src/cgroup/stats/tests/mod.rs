@@ -45,8 +45,9 @@ impl Fake {
 
     /// The cgroup of a unified host.
     fn unified(&self) -> Cgroup {
-        let paths = Paths { requested: true, unified: Some(self.location("")), legacy: vec![] };
-        Cgroup { paths, unified: Some(Dir::open_mount(&self.0).unwrap()), legacy: vec![] }
+        let paths = Paths { unified: Some(self.location("")), ..Paths::nowhere(true) };
+        let unified = Some(Dir::open_mount(&self.0).unwrap());
+        Cgroup { paths, unified, legacy: vec![], unit: None }
     }
 
     /// The cgroup of a legacy host, with these controllers.
@@ -54,9 +55,10 @@ impl Fake {
         let locations = controllers.iter().map(|controller| self.location(controller)).collect();
         let open = |controller: &&str| Dir::open_mount(&self.0.join(controller)).unwrap();
         Cgroup {
-            paths: Paths { requested: true, unified: None, legacy: locations },
+            paths: Paths { legacy: locations, ..Paths::nowhere(true) },
             unified: None,
             legacy: controllers.iter().map(open).collect(),
+            unit: None,
         }
     }
 
