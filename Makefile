@@ -12,7 +12,7 @@ BINARY := target/$(TARGET)/release/hoist
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build install unit integration lint doc deny package man clean setup
+.PHONY: help demo test check build install unit integration lint doc deny package vm vm-test man clean setup
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,14 @@ deny: ## Licences, duplicate crates and sources of the dependencies
 
 package: ## Build the crates from their packages, offline and with RUSTFLAGS set
 	@.ci/package
+
+vm: ## Build the virtual machine that vm-test runs in (a minute; kept in target/vm)
+	@.ci/setup vm
+	@conformance/vm/image
+
+vm-test: ## Tests in a virtual machine: systemd, all of cgroup v2, AppArmor, a rootless user
+	@.ci/setup vm
+	@conformance/vm/test
 
 install: build ## Install the binary, man pages and completions below PREFIX (/usr/local)
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/hoist

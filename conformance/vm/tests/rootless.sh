@@ -1,0 +1,54 @@
+#!/bin/bash
+# rootless.sh HOIST RUNC: containers of a user who is nobody special, in the cgroup that systemd has
+# delegated to them.
+set -u
+hoist=$1
+dir=$(mktemp -d)
+id=rootless-$$
+clean() {
+    "$hoist" --root "$dir/state" delete --force "$id" 2>/dev/null
+    rm -rf "$dir"
+}
+trap clean EXIT
+cd "$dir" || exit 1
+
+number=0 failed=0
+check() { # check NAME STATUS-OF-THE-TEST
+    number=$((number + 1))
+    if [ "$2" = 0 ]; then echo "ok $number $1"; else echo "not ok $number $1"; failed=1; fi
+}
+same() { # same NAME GOT WANTED
+    [ "$2" = "$3" ]
+    check "$1" $? || true
+    [ "$2" = "$3" ] || echo "    got: $2"
+}
+config() { jq "$@" config.json >changed && mv changed config.json; }
+run() { "$hoist" --root "$dir/state" "$@" 2>&1; }
+
+mkdir -p rootfs/{bin,proc,sys,dev,tmp}
+cp /bin/busybox rootfs/bin/
+for applet in sh id sleep cat grep; do ln -s busybox "rootfs/bin/$applet"; done
+"$hoist" spec --rootless
+check "spec --rootless" $?
+
+config '.process.terminal = false | .process.args = ["sh", "-c", "id -u; cat /proc/self/uid_map"]'
+same "run: root inside, the user outside" "$(run run "$id" </dev/null | tr -s ' \n' ' ')" "0 0 $(id -u) 1 "
+
+config '.process.args = ["sleep", "1000"]'
+run create "$id" </dev/null >/dev/null
+check "create" $?
+same "state after create" "$(run state "$id" | jq -r .status)" created
+run start "$id"
+check "start" $?
+same "exec" "$(run exec "$id" id -u </dev/null)" 0
+run kill "$id" KILL
+check "kill" $?
+for _ in $(seq 100); do
+    [ "$(run state "$id" | jq -r .status)" = stopped ] && break
+    sleep 0.1
+done
+same "state after kill" "$(run state "$id" | jq -r .status)" stopped
+run delete "$id"
+check "delete" $?
+same "nothing is left" "$(run list -q)$(ls -A state 2>/dev/null)" ""
+exit $failed
