@@ -74,14 +74,19 @@ for bin in "$HOIST" "$RUNC"; do
   keys "$WORK/$name.json" > "$WORK/$name.keys"
 done
 runc=${RUNC##*/}
-ok "hoist has all keys of runc" test -z "$(comm -13 "$WORK/hoist.keys" "$WORK/$runc.keys" | tee "$WORK/missing")"
-sed 's/^/# missing: /' "$WORK/missing"
-# runc tells of networks only what it has made itself, which it hasn't for years; before 1.2 it had no pressure.
-ok "hoist has no others" test -z "$(comm -23 "$WORK/hoist.keys" "$WORK/$runc.keys" | grep -v '^data\.network_interfaces\.' |
-  grep -Ev '\.psi(\.|$)' | tee "$WORK/others")"
-sed 's/^/# other: /' "$WORK/others"
-ok "the members are in runc's order" test "$(jq -c '[.data | keys_unsorted, (.[] | objects | keys_unsorted - ["psi", "max"])]' "$WORK/hoist.json")" = \
-  "$(jq -c '[.data | keys_unsorted, (.[] | objects | keys_unsorted - ["psi", "max"])]' "$WORK/$runc.json")"
+version=$("$RUNC" --version | awk 'NR == 1 { print $3 }')
+if [ "$(printf '%s\n' 1.3 "$version" | sort -V | head -1)" = 1.3 ]; then
+  # The cache is left out when it is 0.
+  ok "hoist has all keys of runc" test -z "$(comm -13 "$WORK/hoist.keys" "$WORK/$runc.keys" | grep -vx data.memory.cache | tee "$WORK/missing")"
+  sed 's/^/# missing: /' "$WORK/missing"
+  # runc tells of networks only what it has made itself, which it hasn't for years.
+  ok "hoist has no others" test -z "$(comm -23 "$WORK/hoist.keys" "$WORK/$runc.keys" | grep -v '^data\.network_interfaces\.' | tee "$WORK/others")"
+  sed 's/^/# other: /' "$WORK/others"
+  ok "the members are in runc's order" test "$(jq -c '[.data | keys_unsorted, (.[] | objects | keys_unsorted - ["psi", "max"])]' "$WORK/hoist.json")" = \
+    "$(jq -c '[.data | keys_unsorted, (.[] | objects | keys_unsorted - ["psi", "max"])]' "$WORK/$runc.json")"
+else
+  echo "SKIP the keys beside runc's: they are those of 1.3 and newer, and runc is $version here"
+fi
 pressure() { jq -e '.data.cpu.psi.some | has("avg10") and .total > 0' "$WORK/hoist.json" >/dev/null; }
 ok "hoist: pressure" pressure
 
