@@ -6,7 +6,7 @@ use super::*;
 use crate::error::ErrorKind;
 
 /// The host as it is, if it has v1 hierarchies and we may change them.
-fn host(test: &str) -> Option<Host> {
+pub(super) fn host(test: &str) -> Option<Host> {
     let host = Host::probe(Manager::Cgroupfs).unwrap();
     let reason = match host.mode() {
         _ if !is_root() => "needs root",

@@ -2,25 +2,13 @@
 
 use serde_json::json;
 
+use super::hybrid::host;
 use super::*;
-use crate::cgroup::host::Mode;
 use crate::cgroup::oom::{Change, Memory, OomWatch};
 
 /// tail(1) keeps a line, however long it is, in memory. The shell lives on.
 const HOG: &str = "head -c 64000000 /dev/zero | tail -n 1 >/dev/null;";
 const LIMITS: &str = r#"{"memory": {"limit": 8388608, "swap": 8388608}}"#;
-
-/// The host as it is, if its memory controller is v1's.
-fn host(test: &str) -> Option<Host> {
-    let host = Host::probe(Manager::Cgroupfs).unwrap();
-    let reason = match host.mode() {
-        _ if !is_root() => "needs root",
-        Mode::Unified => "this host has no v1 hierarchies",
-        Mode::Legacy | Mode::Hybrid => return Some(host),
-    };
-    println!("SKIP {test}: {reason}");
-    None
-}
 
 fn limited(host: &Host, cleanup: &Cleanup<'_>) -> Cgroup {
     let resources = resources(serde_json::from_str(LIMITS).unwrap());
