@@ -10,6 +10,8 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use crate::sys::required;
+
 /// Short for `std::result::Result<T, hoist::Error>`.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -103,15 +105,14 @@ impl Error {
         Self::new(ErrorKind::Unsupported, message).with_pointer(pointer)
     }
 
-    /// Says which kernel brought the system call that is missing, if that is what is wrong.
-    pub(crate) fn needs(self, call: &str, version: &str) -> Self {
-        if self.0.errno != Some(Errno::NOSYS) {
-            return self;
+    /// Says so if what is wrong is that the system call isn't there.
+    pub(crate) fn needs(self, call: required::Call) -> Self {
+        match self.0.errno {
+            Some(errno @ (Errno::NOSYS | Errno::PERM)) if call.missing() == Some(errno) => {
+                self.with_hint(format!("this host lacks {}; {}", call.text(), required::HINT))
+            }
+            _ => self,
         }
-        self.with_hint(format!(
-            "{call} came with Linux {version}; hoist needs 5.12 or later, and no seccomp filter \
-             around it that answers ENOSYS"
-        ))
     }
 
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {

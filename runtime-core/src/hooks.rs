@@ -20,6 +20,7 @@ use crate::plan;
 use crate::spawn::image::{InitImage, write_all};
 use crate::spawn::{Event, Inner, Spawn};
 use crate::sys::pidfd::{self, End, RawExit};
+use crate::sys::required::MEMFD_CREATE;
 
 /// How much of a hook's output goes into the error.
 const OUTPUT_MAX: usize = 4096;
@@ -240,7 +241,8 @@ fn memory_file(content: &[u8]) -> Result<OwnedFd> {
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
         Ok(file)
     };
-    make().map_err(|errno: Errno| Error::system("make a memfd for a hook", errno))
+    make()
+        .map_err(|errno: Errno| Error::system("make a memfd for a hook", errno).needs(MEMFD_CREATE))
 }
 
 /// What the hook wrote, bounded, for the error message.

@@ -15,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::required::{OPENAT2, PIDFD_OPEN};
 
 /// More than any file has that this room reads: `stat` has 52 numbers and a name of 64 bytes.
 const READ_LIMIT: usize = 4096;
@@ -111,7 +112,7 @@ impl Proc {
             Err(Errno::NOENT | Errno::SRCH) => Ok(None),
             Err(errno) => Err(Error::system("open a process's directory", errno)
                 .with_file(format!("/proc/{pid}"))
-                .needs("openat2", "5.6")),
+                .needs(OPENAT2)),
         }
     }
 
@@ -184,7 +185,7 @@ impl Proc {
             Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
             Err(errno) => {
                 return Err(Error::system(format!("open a pidfd of process {pid}"), errno)
-                    .needs("pidfd_open", "5.3"));
+                    .needs(PIDFD_OPEN));
             }
         };
         let Some(dir) = self.dir(pid)? else { return Ok(None) };
@@ -256,7 +257,9 @@ impl Proc {
             }
         };
         let text = read().map_err(|errno| {
-            Error::system("read the boot's id", errno).with_file(format!("/proc/{FILE}"))
+            Error::system("read the boot's id", errno)
+                .with_file(format!("/proc/{FILE}"))
+                .needs(OPENAT2)
         })?;
         Ok(String::from_utf8_lossy(text.trim_ascii()).into_owned())
     }

@@ -10,6 +10,7 @@ use super::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::signal::Signal;
 use crate::sys::pidfd;
+use crate::sys::required::PIDFD_OPEN;
 
 /// How many processes are held by a pidfd at a time.
 const BATCH: usize = 64;
@@ -83,5 +84,8 @@ impl Cgroup {
 }
 
 fn fail(what: &'static str, pid: Pid, errno: Errno) -> Error {
-    Error::system(what, errno).with_kind(ErrorKind::Cgroup).with_file(pid.as_raw_pid().to_string())
+    Error::system(what, errno)
+        .with_kind(ErrorKind::Cgroup)
+        .with_file(pid.as_raw_pid().to_string())
+        .needs(PIDFD_OPEN)
 }

@@ -29,6 +29,7 @@ use crate::spec::namespaces::Namespaces;
 use crate::state::{Locked, Phase, Record, StateDir};
 use crate::stdio::Pipes;
 use crate::sys::pidfd::Ending;
+use crate::sys::required::{self, EVERY_CONTAINER};
 use crate::timings::Clock;
 
 /// Compiles the bundle. Touches nothing.
@@ -71,6 +72,7 @@ pub(crate) fn create(
     fused: bool,
 ) -> Result<Container> {
     let mut clock = Clock::start(options.timings);
+    required::check(EVERY_CONTAINER)?;
     check_terminal(&bundle, &options)?;
     crate::state::validate_id(id)?;
     lsm::check(bundle.spec())?;
@@ -78,6 +80,7 @@ pub(crate) fn create(
     let mut paths = paths(host, bundle.spec(), id)?;
     paths.mark()?;
     let (plan, filter) = plan(shared, id, &bundle, &options, fused, Some(&paths))?;
+    Listener::check(filter.as_deref())?;
     clock.lap("compile");
     let spec = bundle.spec();
     let prepared =

@@ -21,6 +21,7 @@ use crate::runtime::Shared;
 use crate::spawn::{Conversation, Event, Inner, Spawn};
 use crate::spec::namespaces::Namespaces;
 use crate::state::Record;
+use crate::sys::required::{self, EVERY_CONTAINER};
 use crate::timings::Clock;
 
 impl Container {
@@ -37,6 +38,7 @@ impl Container {
 
     fn exec_inner(&self, process: &ProcessSpec, options: &ExecOptions) -> Result<Process> {
         let mut clock = Clock::start(options.timings);
+        required::check(EVERY_CONTAINER)?;
         let spec = self.spec()?;
         let (process, mut warnings) = crate::spec::validate_process(process)?;
         let process = &process;
@@ -202,6 +204,7 @@ impl Target<'_> {
         let join = super::differing(&proc.own_namespaces()?, &self.dir.namespaces()?);
         let seccomp = self.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let filter = seccomp.map(|profile| self.shared.filters.get(profile)).transpose()?;
+        Listener::check(filter.as_deref())?;
         let listener = Listener::of(filter.as_deref())?;
         let cgroup = self.cgroup.below(&options.cgroups)?;
         let placed = cgroup.placement()?;

@@ -120,29 +120,13 @@ fn well_known_pointer(name: &str) -> &'static str {
 }
 
 /// What the answer of the kernel most likely means.
-fn hint(op: Option<Op>, errno: Errno) -> Option<String> {
+fn hint(op: Option<Op>, errno: Errno) -> Option<&'static str> {
     match (op, errno) {
-        (_, Errno::NOSYS) => Some(format!("hoist needs Linux {} or later", needed_kernel(op)?)),
         // sched_setattr(2): not while the affinity leaves out a CPU. The first words are runc's.
         (Some(Op::Schedule), Errno::PERM) => Some(
             "process scheduler can't be used together with AllowedCPUs (resources.cpu.cpus) if it \
-             is SCHED_DEADLINE; a real-time one takes CAP_SYS_NICE"
-                .to_owned(),
+             is SCHED_DEADLINE; a real-time one takes CAP_SYS_NICE",
         ),
         _ => None,
     }
-}
-
-/// The kernel that brought a system call which hoist can't do without.
-fn needed_kernel(op: Option<Op>) -> Option<&'static str> {
-    Some(match op? {
-        Op::OpenInRoot => "5.6 (openat2)",
-        Op::Clone => "5.7 (clone3 with CLONE_INTO_CGROUP)",
-        Op::Fsopen | Op::Fsconfig | Op::FsCreate | Op::Fsmount => "5.2 (the new mount API)",
-        Op::OpenTree | Op::MoveMount => "5.2 (the new mount API)",
-        Op::MountSetattr => "5.12 (mount_setattr)",
-        Op::Close => "5.11 (close_range)",
-        Op::Find => "5.8 (faccessat2)",
-        _ => return None,
-    })
 }

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::seccomp::{Filter, Notify};
 use crate::spawn::report::Report;
 use crate::spawn::send_descriptor;
+use crate::sys::required::{self, PIDFD_GETFD};
 
 /// Init's own bound is of this order (decision 0006).
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +33,15 @@ impl Listener {
     /// when its process is about to load the filter.
     pub(crate) fn of(filter: Option<&Filter>) -> Result<Option<Self>> {
         filter.and_then(Filter::notify).map(Self::connect).transpose()
+    }
+
+    /// That the descriptor of a listener can be taken out of init, if the filter has one.
+    pub(crate) fn check(filter: Option<&Filter>) -> Result<()> {
+        match filter.and_then(Filter::notify) {
+            Some(_) => required::check(&[PIDFD_GETFD])
+                .map_err(|error| error.with_pointer("/linux/seccomp/listenerPath")),
+            None => Ok(()),
+        }
     }
 
     fn connect(notify: &Notify) -> Result<Self> {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::error::{Error, Result};
+use crate::sys::required::MEMFD_CREATE;
 
 /// Only execution: `PR_SET_DUMPABLE` is set back by execve(2), but a file that can't be read
 /// makes a process not dumpable (prctl(2)), so nothing in a joined namespace can trace it.
@@ -43,8 +44,9 @@ impl InitImage {
                      run hoist with CAP_SYS_ADMIN",
                 )
             }),
-            Err(errno) => Err(Error::system("make a memfd for the init program", errno)
-                .needs("memfd_create", "3.17")),
+            Err(errno) => {
+                Err(Error::system("make a memfd for the init program", errno).needs(MEMFD_CREATE))
+            }
         }
     }
 

@@ -27,6 +27,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
 
 use crate::error::{Error, Result};
 use crate::sys::pidfd;
+use crate::sys::required::{self, EVERY_CONTAINER, MEMFD_CREATE};
 use image::{InitImage, write_all};
 use report::Report;
 
@@ -53,8 +54,9 @@ impl Spawn<'_> {
     pub(crate) fn start(&self) -> Result<Conversation> {
         let image = self.image.checked()?;
         let report = Report::new(self.steps)?;
-        let plan = seal_plan(self.plan)
-            .map_err(|errno| Error::system("put the plan into a memfd", errno))?;
+        let plan = seal_plan(self.plan).map_err(|errno| {
+            Error::system("put the plan into a memfd", errno).needs(MEMFD_CREATE)
+        })?;
         let (control, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -81,7 +83,7 @@ impl Spawn<'_> {
 fn spawn_error(errno: Errno) -> Error {
     let error = Error::system("start hoist-init", errno);
     match errno {
-        Errno::NOSYS => error.with_hint("hoist needs clone3, close_range and memfds: Linux 5.12"),
+        Errno::NOSYS | Errno::PERM => required::check(EVERY_CONTAINER).err().unwrap_or(error),
         Errno::ACCESS => error.with_hint("is /proc or the host's security policy in the way?"),
         Errno::AGAIN => error.with_hint("a limit on the number of processes was reached"),
         _ => error,

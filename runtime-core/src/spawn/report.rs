@@ -8,6 +8,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::sys::required::MEMFD_CREATE;
 
 /// The report page of one spawned process.
 #[derive(Debug)]
@@ -60,7 +61,9 @@ impl Report {
             )?;
             Ok(page)
         };
-        make().map(Self::of).map_err(|errno| Error::system("make the report page", errno))
+        make()
+            .map(Self::of)
+            .map_err(|errno| Error::system("make the report page", errno).needs(MEMFD_CREATE))
     }
 
     /// A page that init has sent.

@@ -29,6 +29,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::required::OPENAT2;
 
 pub(crate) use record::{Phase, Record};
 
@@ -135,7 +136,7 @@ impl StateDir {
             Err(Errno::NOENT) => Err(not_found()),
             Err(errno) => Err(Error::system("open the container's state directory", errno)
                 .with_file(path)
-                .needs("openat2", "5.6")),
+                .needs(OPENAT2)),
         }
     }
 
@@ -252,9 +253,7 @@ impl ContainerDir {
 
     fn fail(&self, what: &str, name: &str, errno: Errno) -> Error {
         let file = if name == "." { self.path.clone() } else { self.path.join(name) };
-        Error::system(format!("{what} the container's state"), errno)
-            .with_file(file)
-            .needs("openat2", "5.6")
+        Error::system(format!("{what} the container's state"), errno).with_file(file).needs(OPENAT2)
     }
 
     fn io(&self, name: &str, error: &std::io::Error) -> Error {

@@ -4,4 +4,12 @@
 pub(crate) mod bpf;
 pub(crate) mod netlink;
 pub(crate) mod pidfd;
+pub(crate) mod required;
 pub(crate) mod vfork;
+
+use rustix::io::Errno;
+
+/// errno(3) of the last system call that this thread has made.
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

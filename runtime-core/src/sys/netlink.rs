@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use rustix::io::{Errno, Result};
+use rustix::io::Result;
 
 /// NETLINK_EXT_ACK: has the kernel say in words why it refuses a request.
 pub(crate) fn set_extended_ack(socket: BorrowedFd<'_>) -> Result<()> {
@@ -20,6 +20,6 @@ pub(crate) fn set_extended_ack(socket: BorrowedFd<'_>) -> Result<()> {
     };
     match result {
         0 => Ok(()),
-        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+        _ => Err(super::last_errno()),
     }
 }

@@ -15,6 +15,8 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Usage;
+use crate::sys::last_errno;
+use crate::sys::required::PIDFD_SEND_SIGNAL;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,9 +255,7 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     Err(match last_errno() {
         // runc's wording.
         Errno::SRCH => Error::new(ErrorKind::WrongState, "container not running"),
-        errno => {
-            Error::system(format!("send signal {signal}"), errno).needs("pidfd_send_signal", "5.1")
-        }
+        errno => Error::system(format!("send signal {signal}"), errno).needs(PIDFD_SEND_SIGNAL),
     })
 }
 
@@ -278,10 +278,6 @@ pub(crate) fn wait_end_within(pidfd: BorrowedFd<'_>, bound: Duration) -> Result<
         Ok(_) => wait_end(pidfd).map(|()| true),
         Err(errno) => Err(failed(errno)),
     }
-}
-
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 #[cfg(test)]
