@@ -360,6 +360,44 @@ fn an_unprivileged_user() {
     let output = hoist(&["exec", &bench.b, "id", "-u"]);
     assert_ok(&output);
     assert_eq!(text(&output.stdout), "0\n");
+
+    // As in a pod: with the other's user namespace, with everybody's pids, with both.
+    let state: serde_json::Value =
+        serde_json::from_slice(&hoist(&["state", &bench.b]).stdout).unwrap();
+    let user = format!("/proc/{}/ns/user", state["pid"]);
+    bench.arguments(&["id", "-u"]);
+    let remove = |config: &mut serde_json::Value, kind: &str| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != kind);
+    };
+    let runs = |what: &str| {
+        let output = hoist(&["run", &bench.a]);
+        assert_ok(&output);
+        assert_eq!(text(&output.stdout), "0\n", "{what}");
+    };
+    let mut alone = serde_json::Value::Null;
+    bench.configure(|config| alone = config.clone());
+    bench.configure(|config| {
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "proc");
+        config["linux"]["maskedPaths"] = serde_json::json!([]);
+        config["linux"]["readonlyPaths"] = serde_json::json!([]);
+        remove(config, "pid");
+    });
+    runs("a shared pid namespace");
+    let join = |config: &mut serde_json::Value| {
+        remove(config, "user");
+        let linux = config["linux"].as_object_mut().unwrap();
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+        let namespaces = linux["namespaces"].as_array_mut().unwrap();
+        namespaces.push(serde_json::json!({"type": "user", "path": user}));
+    };
+    bench.configure(join);
+    runs("both");
+    bench.configure(|config| *config = alone.clone());
+    bench.configure(join);
+    runs("a joined user namespace");
+
     assert_ok(&hoist(&["delete", "--force", &bench.b]));
     assert_eq!(text(&hoist(&["list", "--quiet"]).stdout), "");
 }

@@ -50,5 +50,24 @@ done
 same "state after kill" "$(run state "$id" | jq -r .status)" stopped
 run delete "$id"
 check "delete" $?
+
+# More ids than the own one, by newuidmap: then the process belongs to somebody else.
+subordinate() { awk -F: -v name="$(id -un)" '$1 == name {print $2; exit}' "$1"; }
+config --argjson uid "$(subordinate /etc/subuid)" --argjson gid "$(subordinate /etc/subgid)" '
+    .linux.uidMappings += [{containerID: 1, hostID: $uid, size: 1000}]
+    | .linux.gidMappings += [{containerID: 1, hostID: $gid, size: 1000}]
+    | .process.user = {uid: 5, gid: 7} | .process.args = ["id"]'
+same "run as another user" "$(run run "$id" </dev/null)" "uid=5 gid=7"
+config '.process.args = ["sleep", "1000"]'
+run create "$id" </dev/null >/dev/null
+same "… exec before start" "$(run exec --user 8:9 "$id" id </dev/null)" "uid=8 gid=9"
+run start "$id"
+same "… and after it" "$(run exec "$id" id </dev/null)" "uid=5 gid=7"
+run delete --force "$id"
+config '.linux.uidMappings |= map(if .containerID == 0 then .hostID = $uid + 2000 else . end)
+    | .process.user = {uid: 0, gid: 0} | .process.args = ["id", "-u"]' \
+    --argjson uid "$(subordinate /etc/subuid)"
+chmod 755 "$dir"
+same "run: the caller is not even root inside" "$(run run "$id" </dev/null)" 0
 same "nothing is left" "$(run list -q)$(ls -A state 2>/dev/null)" ""
 exit $failed

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use hoist_init::page::Sync;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use rustix::io::Errno;
 
 use super::exec::Target;
 use super::notify::Listener;
@@ -460,7 +461,14 @@ impl Work<'_> {
         let inner = self.conversation.as_ref().and_then(Conversation::inner).ok_or_else(gone)?;
         let identity = proc.identify(inner.pid()?)?.ok_or_else(gone)?;
         let dir = proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?.ok_or_else(gone)?;
-        let mut namespaces = dir.namespaces()?;
+        let mut namespaces = match dir.namespaces() {
+            // Among others whose user namespace it shares it hides from them; so it does from a
+            // caller without privileges.
+            Err(error) if error.errno() == Some(Errno::ACCESS.raw_os_error()) => {
+                procfs::Namespaces::new()
+            }
+            other => other?,
+        };
         // An unprivileged caller's init enters its time namespace only at execve(2).
         if let Some(time) = dir.time_for_children() {
             namespaces.insert("time".to_owned(), time);

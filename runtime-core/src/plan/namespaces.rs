@@ -142,19 +142,16 @@ pub(super) fn complete(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -
     if ctx.user_namespace() {
         let pointer = pointer(ctx, Kind::User);
         if namespaces.is_new(Kind::User) {
-            if !ctx.facts.privileged {
-                plan.push(&pointer, &Step::Dumpable {});
-            }
+            stay_accessible(plan, ctx);
             plan.push(&pointer, &Step::Sync { point: Sync::Maps as u32 });
         }
         plan.push(pointer, &Step::BecomeRoot { setgroups: ctx.facts.setgroups });
+        stay_accessible(plan, ctx);
     }
     if !time_outside(ctx) {
         unshare_time(plan, ctx)?;
     }
-    // Who is alone in its pid namespace has nobody to hide from. An unprivileged one must stay
-    // dumpable until here: otherwise its maps and offsets belong to root and can't be written.
-    if !ctx.facts.privileged && !namespaces.is_new(Kind::Pid) {
+    if !ctx.facts.privileged && !has_no_neighbours(ctx) {
         plan.push("", &Step::NotDumpable {});
     }
     // Only now, in its cgroup: a new namespace begins there; and from inside of one, cgroup2 with
@@ -166,6 +163,23 @@ pub(super) fn complete(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -
         plan.push(pointer(ctx, Kind::Cgroup), &Step::UnshareCgroup {});
     }
     Ok(())
+}
+
+/// What an unprivileged caller looks at in `/proc/PID` (maps, namespaces) belongs to root while a
+/// process isn't dumpable, and the kernel makes it so whenever the process becomes another user
+/// (proc(5), `PR_SET_DUMPABLE`).
+pub(super) fn stay_accessible(plan: &mut Builder, ctx: &Context<'_>) {
+    if !ctx.facts.privileged && ctx.user_namespace() && has_no_neighbours(ctx) {
+        plan.push("", &Step::Dumpable {});
+    }
+}
+
+/// Nobody inside can trace the process before its program runs: in a pid namespace of its own it
+/// is seen by nobody, and in a user namespace of its own only the owner, who is the caller, has
+/// capabilities over it.
+fn has_no_neighbours(ctx: &Context<'_>) -> bool {
+    let namespaces = ctx.namespaces();
+    namespaces.is_new(Kind::Pid) || namespaces.is_new(Kind::User)
 }
 
 /// What inner sets up in its namespaces before it comes to the mounts.

@@ -7,7 +7,7 @@ use oci_spec::runtime::{Hook, PosixRlimit, PosixRlimitType, Process, Spec};
 
 use super::builder::{Builder, List, path, text};
 use super::context::Context;
-use super::{Passed, scheduling, security};
+use super::{Passed, namespaces, scheduling, security};
 use crate::error::{Error, Result};
 
 /// Where programs are looked for if the environment has no PATH.
@@ -74,6 +74,9 @@ pub(super) fn compile(
     };
     plan.push("", &Step::CloseHost { keep });
     security::compile(plan, ctx, process);
+    if let Start::Await { .. } = start {
+        namespaces::stay_accessible(plan, ctx);
+    }
     plan.push("/process/cwd", &Step::WorkingDirectory { path: &cwd, last: true });
     let name = match start {
         Start::Hook(hook) => path(hook.path(), "/path")?,

@@ -56,7 +56,12 @@ fn a_new_user_namespace() {
     let order =
         ["clone", "wait-for-runtime point=maps", "become-root", "unshare-time", "new-session"];
     assert!(order.map(|text| place(&plan, text)).is_sorted(), "{plan}");
-    assert!(!names(&plan).contains(&"not-dumpable"), "alone in its pid namespace: {plan}");
+    // Each change of the user makes it belong to root in /proc.
+    let steps = names(&plan);
+    for change in ["clone", "become-root", "capabilities"] {
+        let after = steps.iter().position(|step| *step == change).unwrap() + 1;
+        assert_eq!(steps[after], "dumpable", "{plan}");
+    }
     assert_eq!(lines(&plan, "become-root"), ["become-root  # /linux/namespaces/0"]);
     assert_eq!(
         lines(&plan, "bind-device")[0],
@@ -65,9 +70,16 @@ fn a_new_user_namespace() {
 
     let config = with_namespaces(json!([{"type": "user"}, {"type": "mount"}]));
     let plan = compile_with(&config, &rootless(), &Options::default(), None).unwrap();
-    assert!(place(&plan, "become-root") < place(&plan, "not-dumpable"), "{plan}");
+    assert!(!names(&plan).contains(&"not-dumpable"), "nobody has capabilities there: {plan}");
     let plan = compile(&config);
     assert!(place(&plan, "not-dumpable") < place(&plan, "clone"), "{plan}");
+    assert!(!names(&plan).contains(&"dumpable"), "root needs no such thing: {plan}");
+    let mut config = with_namespaces(json!([{"type": "user", "path": "/u"}, {"type": "mount"}]));
+    let plan = compile_with(&config, &rootless(), &Options::default(), None).unwrap();
+    assert!(place(&plan, "become-root") < place(&plan, "not-dumpable"), "{plan}");
+    config["linux"]["namespaces"][1]["type"] = json!("pid");
+    let plan = compile_with(&config, &rootless(), &Options::default(), None).unwrap();
+    assert!(place(&plan, "become-root") < place(&plan, "dumpable"), "{plan}");
 }
 
 #[test]
