@@ -374,6 +374,7 @@ fn an_unprivileged_user() {
         let output = hoist(&["run", &bench.a]);
         assert_ok(&output);
         assert_eq!(text(&output.stdout), "0\n", "{what}");
+        text(&output.stderr).to_owned()
     };
     let mut alone = serde_json::Value::Null;
     bench.configure(|config| alone = config.clone());
@@ -383,7 +384,8 @@ fn an_unprivileged_user() {
         config["linux"]["readonlyPaths"] = serde_json::json!([]);
         remove(config, "pid");
     });
-    runs("a shared pid namespace");
+    let warning = "Such configuration is strongly discouraged";
+    assert!(runs("a shared pid namespace").contains(warning));
     let join = |config: &mut serde_json::Value| {
         remove(config, "user");
         let linux = config["linux"].as_object_mut().unwrap();
@@ -393,10 +395,10 @@ fn an_unprivileged_user() {
         namespaces.push(serde_json::json!({"type": "user", "path": user}));
     };
     bench.configure(join);
-    runs("both");
+    assert!(runs("both").contains(warning));
     bench.configure(|config| *config = alone.clone());
     bench.configure(join);
-    runs("a joined user namespace");
+    assert_eq!(runs("a joined user namespace"), "");
 
     assert_ok(&hoist(&["delete", "--force", &bench.b]));
     assert_eq!(text(&hoist(&["list", "--quiet"]).stdout), "");

@@ -126,6 +126,11 @@ impl Cgroup {
         self
     }
 
+    /// Whether it is in no hierarchy: an unprivileged user's container stays in the user's cgroup.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        self.paths.unified.is_none() && self.paths.legacy.is_empty()
+    }
+
     /// Where the cgroup is, to be recorded: with what hoist made there, and without hierarchies
     /// in which the container has no cgroup for want of permission.
     pub(crate) fn paths(&self) -> &Paths {

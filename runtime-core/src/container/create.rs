@@ -264,7 +264,15 @@ impl Work<'_> {
 
         let Some(conversation) = &mut self.conversation else { return Err(gone()) };
         let snapshot = conversation.report.read()?;
-        let warnings = super::ungranted_warning(snapshot.ungranted);
+        let mut warnings = super::ungranted_warning(snapshot.ungranted);
+        let record = self.record.as_ref().ok_or_else(gone)?;
+        if !record.private_pid && self.cgroup.as_ref().is_none_or(Cgroup::is_nowhere) {
+            warnings.push(
+                "the container has neither a cgroup nor a pid namespace of its own, so not all of \
+                 its processes can be found and killed. Such configuration is strongly discouraged"
+                    .to_owned(),
+            );
+        }
         let inner = conversation.take_inner().ok_or_else(gone)?;
         Ok(Done { pidfd: inner.pidfd, pipes, warnings })
     }
