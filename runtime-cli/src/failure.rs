@@ -15,19 +15,14 @@ pub(crate) struct Failure {
     /// Nothing is logged where there is no message.
     message: Option<String>,
     exit_code: u8,
-    /// The message begins with the operation and the container.
-    is_complete: bool,
+    /// The message without operation and container in front, if they are there.
+    brief: Option<String>,
     is_about_output: bool,
 }
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: Some(message.into()),
-            exit_code: 1,
-            is_complete: false,
-            is_about_output: false,
-        }
+        Self { message: Some(message.into()), exit_code: 1, brief: None, is_about_output: false }
     }
 
     /// Writing to stdout or stderr failed. A reader that has seen enough is no reason to complain.
@@ -35,9 +30,7 @@ impl Failure {
         let failure = Self::new(format!("write output: {}", plain(error)));
         let failure = Self { is_about_output: true, ..failure };
         match error.kind() {
-            io::ErrorKind::BrokenPipe => {
-                Self { message: None, exit_code: PIPE_CLOSED, is_complete: true, ..failure }
-            }
+            io::ErrorKind::BrokenPipe => Self { message: None, exit_code: PIPE_CLOSED, ..failure },
             _ => failure,
         }
     }
@@ -47,12 +40,15 @@ impl Failure {
         self
     }
 
-    /// Says what was tried with which container, unless the library has said so already.
-    pub(crate) fn in_operation(mut self, operation: &str, id: &str) -> Self {
-        if let (Some(message), false) = (&mut self.message, self.is_complete) {
-            *message = format!("{operation} container {id}: {message}");
-            self.is_complete = true;
-        }
+    /// Says which command failed with which container: `runc create failed: …`, where the first
+    /// word is the name that we were called by. The words are runc's, which people and programs
+    /// look for in engines' logs.
+    pub(crate) fn of_command(mut self, command: &str, id: &str) -> Self {
+        self.message = match (self.brief.take(), self.message) {
+            (Some(brief), _) => Some(format!("{command} failed: {brief}")),
+            (None, Some(message)) => Some(format!("{command} failed: {message} (container {id})")),
+            (None, None) => None,
+        };
         self
     }
 
@@ -74,8 +70,8 @@ impl Failure {
 /// callers look for them: `container does not exist`, `executable file not found in $PATH`.
 impl From<hoist::Error> for Failure {
     fn from(error: hoist::Error) -> Self {
-        let is_complete = error.operation().is_some() && error.container().is_some();
-        Self { is_complete, ..Self::new(error.to_string()) }
+        let brief = error.container().is_some().then(|| format!("{error:#}"));
+        Self { brief, ..Self::new(error.to_string()) }
     }
 }
 
@@ -116,13 +112,11 @@ mod tests {
     #[test]
     fn errors_read_like_those_of_runc() {
         let missing: io::Result<()> = Err(io::Error::from_raw_os_error(2));
-        let failure = missing.context("open /x").unwrap_err().in_operation("run", "web-1");
+        let failure = missing.context("open /x").unwrap_err().of_command("runc run", "web-1");
         assert_eq!(
             failure.message(),
-            Some("run container web-1: open /x: no such file or directory")
+            Some("runc run failed: open /x: no such file or directory (container web-1)")
         );
-        let failure = failure.in_operation("create", "other");
-        assert!(failure.message().unwrap().starts_with("run container web-1: open"));
         assert_eq!(failure.exit_code(), 1);
         assert_eq!(failure.with_exit_code(255).exit_code(), 255);
     }

@@ -10,6 +10,7 @@ mod foreground;
 mod integer;
 mod launch;
 mod log;
+mod name;
 mod notify;
 mod output;
 mod rootless;

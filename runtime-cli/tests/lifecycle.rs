@@ -16,6 +16,7 @@ use std::process::Stdio;
 
 use common::{assert_fails, assert_ok, bench, eventually, exists, text};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 #[test]
 fn run_passes_output_and_exit_code_on() {
@@ -402,4 +403,50 @@ fn an_unprivileged_user() {
 
     assert_ok(&hoist(&["delete", "--force", &bench.b]));
     assert_eq!(text(&hoist(&["list", "--quiet"]).stdout), "");
+}
+
+/// Installed in place of runc, hoist says `runc` where people and programs look for it. What failed
+/// is told in runc's words, with the container and the place in the configuration behind them.
+#[test]
+fn it_has_the_name_that_it_is_called_by() {
+    let Some(bench) = bench() else { return };
+    let called = |name: &str, arguments: &[&str]| {
+        std::os::unix::process::CommandExt::arg0(&mut bench.command(arguments), name)
+            .output()
+            .unwrap()
+    };
+    bench.configure(|config| {
+        let volume = json!({"source": "/nonexistent", "destination": "/v", "options": ["bind"]});
+        config["mounts"].as_array_mut().unwrap().push(volume);
+    });
+    let mounts = text(&fs::read(bench.bundle().join("config.json")).unwrap());
+    let last = serde_json::from_str::<serde_json::Value>(&mounts).unwrap()["mounts"]
+        .as_array()
+        .unwrap()
+        .len()
+        - 1;
+    for command in ["run", "create"] {
+        let output = called("/usr/sbin/runc", &[command, &bench.a]);
+        let begin = format!(
+            "runc {command} failed: unable to start container process: error during container \
+             init: error mounting \"/nonexistent\""
+        );
+        assert_fails(&output, 1, &begin);
+        assert_fails(&output, 1, ": no such file or directory (ENOENT)");
+        assert_fails(&output, 1, &format!("(container {}, step ", bench.a));
+        assert_fails(&output, 1, &format!("config.json /mounts/{last})"));
+    }
+    let output = called("hoist", &["create", &bench.a, "--bundle", "/nonexistent"]);
+    assert_fails(&output, 1, "hoist create failed: ");
+    assert_fails(&output, 1, &format!(" (container {})", bench.a));
+
+    for (name, shown) in [("/usr/sbin/runc", "runc"), ("hoist", "hoist"), ("", "hoist")] {
+        let help = text(&called(name, &["--help"]).stdout);
+        let title = format!("NAME:\n   {shown} - Open Container Initiative runtime\n");
+        assert!(help.starts_with(&title), "{help}");
+        let help = text(&called(name, &["kill", "--help"]).stdout);
+        assert!(help.starts_with(&format!("NAME:\n   {shown} kill - ")), "{help}");
+        let version = text(&called(name, &["--version"]).stdout);
+        assert!(version.starts_with("hoist version "), "{version}");
+    }
 }

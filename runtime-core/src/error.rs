@@ -50,7 +50,8 @@ pub enum ErrorKind {
 }
 
 /// An error of this library: [`kind`](Error::kind) for programs, [`Display`](fmt::Display) for
-/// people.
+/// people. `{:#}` is for callers that say themselves what was tried: the message comes first, the
+/// container is among the details behind it.
 pub struct Error(Box<Repr>);
 
 #[derive(Debug)]
@@ -153,6 +154,12 @@ impl Error {
         self
     }
 
+    /// Says in front of the message what failed by it.
+    pub(crate) fn in_context(mut self, what: &str) -> Self {
+        self.0.message = format!("{what}: {}", self.0.message).into();
+        self
+    }
+
     /// Names the operation and the container unless an inner call did already.
     pub(crate) fn in_operation(mut self, operation: &'static str, container: &str) -> Self {
         self.0.operation.get_or_insert(operation);
@@ -218,7 +225,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let e = &*self.0;
+        let brief = f.alternate();
         match (e.operation, &e.container) {
+            _ if brief => {}
             (Some(operation), Some(id)) => write!(f, "{operation} container {id}: ")?,
             (Some(operation), None) => write!(f, "{operation}: ")?,
             (None, Some(id)) => write!(f, "container {id}: ")?,
@@ -234,13 +243,12 @@ impl fmt::Display for Error {
         if let Some(source) = &e.source {
             write!(f, ": {source}")?;
         }
-        match (e.step, &e.pointer) {
-            (Some((index, name)), Some(pointer)) => {
-                write!(f, " (step {index} {name}, config.json {pointer})")?;
-            }
-            (Some((index, name)), None) => write!(f, " (step {index} {name})")?,
-            (None, Some(pointer)) => write!(f, " (config.json {pointer})")?,
-            (None, None) => {}
+        let container = e.container.as_ref().filter(|_| brief).map(|id| format!("container {id}"));
+        let step = e.step.map(|(index, name)| format!("step {index} {name}"));
+        let pointer = e.pointer.as_ref().map(|pointer| format!("config.json {pointer}"));
+        let details: Vec<_> = [container, step, pointer].into_iter().flatten().collect();
+        if !details.is_empty() {
+            write!(f, " ({})", details.join(", "))?;
         }
         if let Some(hint) = &e.hint {
             write!(f, "; {hint}")?;
@@ -317,5 +325,10 @@ mod tests {
         );
         assert_eq!(error.kind(), ErrorKind::Step);
         assert_eq!(error.errno(), Some(1));
+        assert_eq!(
+            format!("{:#}", error.in_context("no container")),
+            "no container: mount proc: /proc: operation not permitted (EPERM) \
+             (container web-1, step 7 mount-filesystem, config.json /mounts/0); try less"
+        );
     }
 }

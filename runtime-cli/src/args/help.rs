@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::{Command, Flag, Program, visible};
 
-/// Help on the whole program.
-pub(crate) fn program(program: &'static Program) -> String {
-    let Program { name, version, summary, description, .. } = program;
+/// Help on the whole program, which the user calls `name`.
+pub(crate) fn program(name: &str, program: &'static Program) -> String {
+    let Program { version, summary, description, .. } = program;
     let mut out = format!(
         "NAME:\n   {name} - {summary}\n\n{description}\n\n\
          USAGE:\n   {name} [global options] command [command options] [arguments...]\n\n\
@@ -18,10 +18,9 @@ pub(crate) fn program(program: &'static Program) -> String {
     out
 }
 
-/// Help on one command.
-pub(crate) fn command(program: &'static Program, command: &'static Command) -> String {
+/// Help on one command of what the user calls `program`.
+pub(crate) fn command(program: &str, command: &'static Command) -> String {
     let Command { name, summary, operands, description, .. } = command;
-    let program = program.name;
     let space = if operands.is_empty() { "" } else { " " };
     let mut out = format!(
         "NAME:\n   {program} {name} - {summary}\n\n\

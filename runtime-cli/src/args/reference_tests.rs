@@ -73,18 +73,18 @@ fn bash_offers_what_fits() {
 
 #[test]
 fn help_is_laid_out_as_runc_s() {
-    let text = help::program(&PROGRAM);
+    let text = help::program("hoist", &PROGRAM);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "NAME:");
     assert_eq!(lines[1], "   hoist - Open Container Initiative runtime");
     assert!(!text.contains("checkpoint") && !text.contains("criu") && !text.contains("completion"));
     for command in PROGRAM.commands {
-        let text = help::command(&PROGRAM, command);
+        let text = help::command("hoist", command);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[1], format!("   hoist {} - {}", command.name, command.summary));
     }
     let kill = PROGRAM.command("kill").unwrap();
-    assert_eq!(help::command(&PROGRAM, kill), KILL_HELP);
+    assert_eq!(help::command("hoist", kill), KILL_HELP);
 }
 
 const KILL_HELP: &str = "\

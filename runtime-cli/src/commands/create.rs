@@ -3,6 +3,7 @@
 use crate::failure::Result;
 use crate::launch::Launch;
 use crate::launch::bundle::{self, Prepared};
+use crate::name;
 use crate::session::Session;
 use hoist::Container;
 
@@ -12,7 +13,9 @@ pub(crate) fn run(session: &Session) -> Result<u8> {
         let leftovers = prepared.leftovers();
         create(session, id, prepared).inspect_err(|_| leftovers.remove())
     });
-    created.map(|()| 0).map_err(|failure| failure.in_operation("create", id))
+    created
+        .map(|()| 0)
+        .map_err(|failure| failure.of_command(&format!("{} create", name::called()), id))
 }
 
 fn create(session: &Session, id: &str, prepared: Prepared) -> Result<()> {

@@ -22,7 +22,7 @@ const FAILED: u8 = 255;
 pub(crate) fn run(session: &Session) -> Result<u8> {
     let exec = || {
         let id = session.id()?;
-        exec(session).map_err(|failure| failure.in_operation("exec in", id))
+        exec(session).map_err(|failure| failure.of_command("exec", id))
     };
     exec().map_err(|failure| failure.with_exit_code(FAILED))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::args::{Command, bash, find, fish, help, man, zsh};
 use crate::failure::{Context, Failure, Result};
+use crate::name;
 use crate::output;
 use crate::session::Session;
 use crate::table::PROGRAM;
@@ -26,8 +27,8 @@ pub(crate) fn help(session: &Session) -> Result<u8> {
 /// Help on one command, or on the program.
 pub(crate) fn show_help(command: Option<&'static Command>) -> Result<()> {
     output::print(&match command {
-        Some(command) => help::command(&PROGRAM, command),
-        None => help::program(&PROGRAM),
+        Some(command) => help::command(&name::called(), command),
+        None => help::program(&name::called(), &PROGRAM),
     })
 }
 

@@ -7,6 +7,7 @@ use crate::failure::{Failure, Result};
 use crate::foreground::Foreground;
 use crate::launch::bundle::{self, Prepared};
 use crate::launch::{Launch, pid_of};
+use crate::name;
 use crate::session::Session;
 use crate::table::flags;
 use crate::timings;
@@ -26,7 +27,7 @@ pub(crate) fn run(session: &Session) -> Result<u8> {
         }
         ran
     });
-    ran.map_err(|failure| failure.in_operation("run", id))
+    ran.map_err(|failure| failure.of_command(&format!("{} run", name::called()), id))
 }
 
 /// Starts a container and leaves it alone.

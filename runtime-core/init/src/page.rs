@@ -89,7 +89,13 @@ pub const MSG_CREATED: u32 = 3;
 /// The report page for whoever asked to start; carries the page's descriptor.
 pub const MSG_PAGE: u32 = 4;
 
-/// Go on from a [`Sync`] point.
+/// Init waits for a mount to be id-mapped, [`crate::wire::Step::MapIds`]. It carries the mount; the
+/// value is the register of the mapping, with [`MAP_RECURSIVE`].
+pub const MSG_MAP_IDS: u32 = 5;
+/// What is mounted below gets the mapping too.
+pub const MAP_RECURSIVE: u32 = 1 << 31;
+
+/// Go on from a [`Sync`] point, or from [`MSG_MAP_IDS`].
 pub const REPLY_GO: u8 = b'g';
 /// The state is on disk: wait for `start` on the start socket.
 pub const REPLY_COMMIT: u8 = b'c';

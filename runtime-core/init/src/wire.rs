@@ -433,6 +433,8 @@ steps! {
         set: u64, clear: u64,
         /// Cleared too, though nobody named them: what the kernel has locked of them stays.
         reset: u64,
+        /// Fail where this would change what the kernel locks in a user namespace.
+        locked: bool,
         set_recursive: u64, clear_recursive: u64, propagation: u64,
         /// Keep the mount in this register.
         out: Reg,
@@ -562,6 +564,9 @@ steps! {
     /// Lets the caller's other processes reach this one's files in `/proc` again: init's own
     /// executable, which nobody may read, has made them root's.
     72 Dumpable "dumpable" {}
+    /// The library gives a tree that inner has opened an id mapping, which takes privileges over
+    /// the filesystem: mount_setattr(2). `map` is where the library has passed the mapping.
+    73 MapIds "map-ids" { tree: Reg, map: Reg, recursive: bool, }
     /// Closes every descriptor of the host's but `keep`, before any path that the image decides is
     /// followed: `/proc/self/fd/N` would lead out through them (CVE-2024-21626).
     71 CloseHost "close-host-descriptors" { keep: Reg, }

@@ -259,7 +259,7 @@ impl Work<'_> {
         self.conversation = Some(conversation);
         self.clock.lap("spawn");
         let pipes = stdio.into_pipes();
-        self.converse(locked, &proc, fused)?;
+        self.converse(locked, &proc, &holders, fused)?;
         self.clock.lap("init");
 
         let Some(conversation) = &mut self.conversation else { return Err(gone()) };
@@ -303,7 +303,13 @@ impl Work<'_> {
     }
 
     /// Does the library's part at each point at which init waits for it.
-    fn converse(&mut self, locked: &Locked, proc: &Proc, fused: bool) -> Result<()> {
+    fn converse(
+        &mut self,
+        locked: &Locked,
+        proc: &Proc,
+        holders: &idmap_holder::Holders,
+        fused: bool,
+    ) -> Result<()> {
         loop {
             let Some(conversation) = &mut self.conversation else { return Err(gone()) };
             match conversation.next()? {
@@ -318,6 +324,15 @@ impl Work<'_> {
                     } else {
                         conversation.go()?;
                     }
+                }
+                Event::MapIds { tree, map, recursive } => {
+                    let what = self.plan.passed().get(map).ok_or_else(gone)?;
+                    if let Err(error) = holders.apply(what, tree.as_fd(), recursive) {
+                        let step = conversation.report.read()?.step;
+                        let step = self.plan.step(step);
+                        return Err(error.with_pointer(step.map_or("", |step| step.pointer())));
+                    }
+                    conversation.go()?;
                 }
                 Event::Created => {
                     self.commit(locked, proc, fused)?;
@@ -340,7 +355,7 @@ impl Work<'_> {
                     let conversation = self.conversation.as_ref().ok_or_else(gone)?;
                     let program = first_argument(self.bundle);
                     if let Some(error) =
-                        failure::of(&conversation.report, Some(&self.plan), &program)?
+                        failure::of_container(&conversation.report, Some(&self.plan), &program)?
                     {
                         return Err(error);
                     }

@@ -186,7 +186,7 @@ impl Target<'_> {
                         listener.hand_over(&conversation.report, inner.pid, pidfd, &state)?;
                     }
                 }
-                Event::Created => {}
+                Event::Created | Event::MapIds { .. } => {}
                 Event::End => return Ok(()),
             }
         }

@@ -8,6 +8,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Plan;
 use crate::spawn::report::{Report, Snapshot};
 
+/// What everything that keeps a process from being started begins with, as in runc.
+const START: &str = "unable to start container process";
+
 /// The step that leads to the user's program, if it is executed at all.
 const EXECUTE: &str = "execute";
 const FIND: &str = "find-program";
@@ -16,11 +19,9 @@ const FIND: &str = "find-program";
 pub(crate) fn of(report: &Report, plan: Option<&Plan>, argument: &str) -> Result<Option<Error>> {
     let snapshot = report.read()?;
     let name = Step::name_of(snapshot.code).unwrap_or("start");
-    let mut pointer = plan
-        .and_then(|plan| plan.step(snapshot.step))
-        .filter(|(planned, _)| *planned == name)
-        .map(|(_, pointer)| pointer.to_owned())
-        .unwrap_or_else(|| well_known_pointer(name).to_owned());
+    let planned = plan.and_then(|plan| plan.step(snapshot.step)).filter(|step| step.name() == name);
+    let mut pointer =
+        planned.map_or_else(|| well_known_pointer(name), |step| step.pointer()).to_owned();
     let Some(failure) = &snapshot.failure else {
         // Without a failure the connection ends at execve, or with init.
         return Ok((name != EXECUTE).then(|| died(&snapshot, name, pointer)));
@@ -47,6 +48,10 @@ pub(crate) fn of(report: &Report, plan: Option<&Plan>, argument: &str) -> Result
                 format!("{what}: {}", failure.message)
             };
             let error = Error::new(ErrorKind::Step, message).with_errno(failure.errno);
+            let error = match planned.and_then(|step| mounting(&step.step())) {
+                Some(what) => error.in_context(&what),
+                None => error,
+            };
             match hint(op, failure.errno) {
                 Some(hint) => error.with_hint(hint),
                 None => error,
@@ -55,6 +60,34 @@ pub(crate) fn of(report: &Report, plan: Option<&Plan>, argument: &str) -> Result
     };
     let error = error.with_step(snapshot.step, name);
     Ok(Some(if pointer.is_empty() { error } else { error.with_pointer(pointer) }))
+}
+
+/// [`of`] for a container that is being created or started. The words in front are runc's, which
+/// people and programs look for in engines' logs.
+pub(crate) fn of_container(
+    report: &Report,
+    plan: Option<&Plan>,
+    argument: &str,
+) -> Result<Option<Error>> {
+    Ok(of(report, plan, argument)?.map(|error| match error.kind() {
+        ErrorKind::Step => error.in_context(&format!("{START}: error during container init")),
+        _ => error,
+    }))
+}
+
+/// What was to be mounted, in runc's words.
+fn mounting(step: &Step<'_>) -> Option<String> {
+    let (source, destination) = match *step {
+        Step::BindMount { source, destination, .. } => (source, Some(destination)),
+        Step::MountFilesystem { source, destination, .. } => (source, Some(destination)),
+        Step::OpenTree { source, .. } | Step::CreateMount { source, .. } => (source, None),
+        _ => return None,
+    };
+    let source = source.to_string_lossy();
+    Some(match destination {
+        Some(to) => format!("error mounting {source:?} to rootfs at {:?}", to.to_string_lossy()),
+        None => format!("error mounting {source:?}"),
+    })
 }
 
 /// The program was looked for in vain. The messages are those of Go's exec.LookPath, which Docker
@@ -66,7 +99,7 @@ fn not_found(argument: &str, errno: Errno) -> Error {
         Errno::NOTDIR => format!("stat {argument}: not a directory"),
         other => plain(other),
     };
-    let message = format!("unable to start container process: exec: {argument:?}: {text}");
+    let message = format!("{START}: exec: {argument:?}: {text}");
     Error::new(kind_of(errno), message)
 }
 
@@ -74,7 +107,7 @@ fn not_found(argument: &str, errno: Errno) -> Error {
 /// file that is missing then is not the program.
 fn not_executed(argument: &str, errno: Errno) -> Error {
     let text = plain(errno);
-    let message = format!("unable to start container process: exec {argument}: {text}");
+    let message = format!("{START}: exec {argument}: {text}");
     let error = Error::new(kind_of(errno), message);
     match errno {
         Errno::NOENT => error.with_hint("does the interpreter that it names exist?"),

@@ -20,6 +20,15 @@ impl Holders {
     pub(crate) fn get(&self, map: &IdMap) -> Option<BorrowedFd<'_>> {
         self.0.iter().find(|(made, _)| made == map).map(|(_, fd)| fd.as_fd())
     }
+
+    /// Maps a mount that inner has opened.
+    pub(crate) fn apply(&self, what: &Passed, tree: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+        let map = if let Passed::IdMap(map) = what { self.get(map) } else { None };
+        let gone = || Error::new(ErrorKind::Step, "the user namespace for an id mapping is gone");
+        crate::sys::mount::map_ids(tree, map.ok_or_else(gone)?, recursive).map_err(|errno| {
+            Error::system("mount_setattr: map the ids of a mount", errno).with_kind(ErrorKind::Step)
+        })
+    }
 }
 
 /// Makes a namespace for each distinct mapping that the plan asks for. A process is needed to

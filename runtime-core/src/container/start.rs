@@ -103,12 +103,12 @@ impl Container {
                     hand_over(&conversation, listener).inspect_err(|_| self.end(&process.pidfd))?;
                 }
                 Event::End => break,
-                Event::Cloned | Event::Sync(_) | Event::Created => {}
+                Event::Cloned | Event::Sync(_) | Event::MapIds { .. } | Event::Created => {}
             }
         }
         let argument =
             spec.process().as_ref().and_then(ProcessSpec::args_first).unwrap_or_default();
-        if let Some(error) = failure::of(&conversation.report, None, &argument)? {
+        if let Some(error) = failure::of_container(&conversation.report, None, &argument)? {
             return Err(error);
         }
         record.phase = Phase::Started;

@@ -101,7 +101,6 @@ impl<'a> PlannedStep<'a> {
     }
 
     /// What init reads.
-    #[cfg(test)]
     pub(crate) fn step(&self) -> wire::Step<'a> {
         self.step
     }
@@ -137,10 +136,9 @@ impl Plan {
         &self.bytes
     }
 
-    /// The name and the pointer of the step with this index.
-    pub(crate) fn step(&self, index: u32) -> Option<(&'static str, &str)> {
-        let step = self.steps().nth(usize::try_from(index).ok()?)?;
-        Some((step.name(), step.pointer))
+    /// The step with this index.
+    pub(crate) fn step(&self, index: u32) -> Option<PlannedStep<'_>> {
+        self.steps().nth(usize::try_from(index).ok()?)
     }
 
     /// The descriptors to pass, in this order.

@@ -15,7 +15,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hoist_init::page::{
-    MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_PAGE, MSG_SYNC, REPLY_COMMIT, REPLY_GO, REPLY_START, Sync,
+    MAP_RECURSIVE, MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, REPLY_COMMIT,
+    REPLY_GO, REPLY_START, Sync,
 };
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
@@ -120,6 +121,9 @@ pub(crate) enum Event {
     Cloned,
     /// Init waits for [`Conversation::go`] at this point.
     Sync(Sync),
+    /// Init waits for [`Conversation::go`] until `tree` has the id mapping that was passed to it as
+    /// the descriptor with this index.
+    MapIds { tree: OwnedFd, map: usize, recursive: bool },
     /// The container is created; init waits for [`Conversation::commit`] or
     /// [`Conversation::start`].
     Created,
@@ -213,12 +217,17 @@ impl Conversation {
                 let point = points.into_iter().find(|sync| *sync as u32 == point);
                 point.map(Event::Sync).ok_or_else(protocol_error)
             }
+            Some((MSG_MAP_IDS, value, Some(tree))) => Ok(Event::MapIds {
+                tree,
+                map: usize::try_from(value & !MAP_RECURSIVE).map_err(|_| protocol_error())?,
+                recursive: value & MAP_RECURSIVE != 0,
+            }),
             Some((MSG_CREATED, _, None)) => Ok(Event::Created),
             Some(_) => Err(protocol_error()),
         }
     }
 
-    /// Lets init go on from a [`Event::Sync`].
+    /// Lets init go on from a [`Event::Sync`] or [`Event::MapIds`].
     pub(crate) fn go(&self) -> Result<()> {
         self.reply(REPLY_GO)
     }

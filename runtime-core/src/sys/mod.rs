@@ -2,6 +2,7 @@
 //! with `unsafe`; each file is one family and names its manual pages.
 
 pub(crate) mod bpf;
+pub(crate) mod mount;
 pub(crate) mod netlink;
 pub(crate) mod pidfd;
 pub(crate) mod required;

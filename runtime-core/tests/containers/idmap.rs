@@ -142,6 +142,38 @@ fn mappings_of_a_tmpfs() {
     assert_eq!(case.sh("stat -c '%u %g %a' /t"), "1000 1000 1777\n");
 }
 
+/// What earlier mounts have put into the root is mapped too: by the library, because init has no
+/// privileges over the filesystem in its user namespace. Recursively only if that is asked for.
+#[test]
+fn a_source_inside_the_root_is_mapped_in_a_user_namespace() {
+    let nobody = "65534 65534";
+    for (options, below) in [(&["rbind"][..], nobody), (&["rbind", "ridmap"], "5 7")] {
+        let mut case = case!();
+        case.user_namespace();
+        let volume = volume(&case);
+        let inside = case.rootfs().join("mnt");
+        case.bind(&volume, "/mnt", &["rbind"]);
+        case.bind(&inside, "/v", options);
+        let mount = case.mounts().last_mut().unwrap();
+        mount["uidMappings"] = json!([map(0, 100_005, 65_536)]);
+        mount["gidMappings"] = json!([map(0, 100_006, 65_536)]);
+        let out = case.sh("stat -c '%u %g' /v/zero /v/sub/zero /mnt/zero");
+        assert_eq!(out.lines().collect::<Vec<_>>(), ["5 7", below, nobody], "{options:?}");
+    }
+}
+
+/// A filesystem that can't be id-mapped is an error that names the mount.
+#[test]
+fn what_cannot_be_mapped_inside_the_root() {
+    let mut case = case!();
+    case.user_namespace();
+    let inside = case.rootfs().join("proc");
+    case.bind(&inside, "/v", &["rbind", "idmap"]);
+    let pointer = format!("/mounts/{}", case.mounts().len() - 1);
+    let error = case.fails();
+    assert_error(&error, ErrorKind::Step, &pointer, "mount_setattr: map the ids of a mount");
+}
+
 #[test]
 fn a_mapping_without_a_user_namespace_is_an_error() {
     let mut case = case!();

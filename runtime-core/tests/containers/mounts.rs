@@ -195,21 +195,54 @@ fn attributes_are_kept_or_cleared() {
     }
 }
 
-/// In a user namespace what the kernel would lock there stays, unless it is taken back by name.
+/// In a user namespace what the kernel would lock there stays, mount_namespaces(7). Whoever asks for
+/// something else by name is told that it can't be had, as by runc: who may choose the options of a
+/// mount may not lift what the host's administrator has restricted.
 #[test]
 fn attributes_in_a_user_namespace() {
     let mut case = case!();
     case.user_namespace();
-    let top = tree(&case, "ro,nosuid,nodev,noexec,nosymfollow");
-    case.bind(&top, "/kept", &["bind", "noatime"]);
-    case.bind(&top, "/exec", &["bind", "exec"]);
+    let top = tree(&case, "ro,nosuid,noexec,nosymfollow,relatime");
+    for (point, options) in [("/kept", "nodev"), ("/named", "ro"), ("/same", "relatime")] {
+        case.bind(&top, point, &["bind", options]);
+    }
     let out = case.sh("cat /proc/self/mountinfo");
-    for (point, executable) in [("/kept", false), ("/exec", true)] {
+    for (point, nodev) in [("/kept", true), ("/named", false), ("/same", false)] {
         let mount = mount_at(&out, point);
-        assert!(["ro", "nosuid", "nodev"].iter().all(|o| mount.has(o)), "{mount:?}");
-        assert_eq!(mount.has("noexec"), !executable, "{mount:?}");
+        assert!(["ro", "nosuid", "noexec"].iter().all(|o| mount.has(o)), "{mount:?}");
+        assert_eq!(mount.has("nodev"), nodev, "{mount:?}");
         assert!(!mount.has("nosymfollow"), "{mount:?}");
     }
+    let plain = case.mounts().len() - 3;
+    for option in ["suid", "exec", "noatime", "strictatime", "nodiratime"] {
+        case.mounts().truncate(plain);
+        case.bind(&top, "/lifted", &["bind", option]);
+        let error = case.fails();
+        let pointer = format!("/mounts/{plain}");
+        assert_error(&error, ErrorKind::Step, &pointer, "to rootfs at \"/lifted\": mount_setattr");
+        assert_eq!(error.errno(), Some(libc::EPERM), "{option}: {error}");
+    }
+}
+
+/// A filesystem that is itself read-only stays so, and to ask for `rw` is no error: CRI does always.
+#[test]
+fn a_read_only_filesystem_in_a_user_namespace() {
+    let mut case = case!();
+    case.user_namespace();
+    let volume = case.host_dir("volume");
+    host_mount(&["-t", "tmpfs", "-o", "ro", "volume", volume.to_str().unwrap()]);
+    host_mount(&["-o", "remount,bind,rw", volume.to_str().unwrap()]);
+    case.bind(&volume, "/v", &["rbind", "rw"]);
+    let out = case.sh("touch /v/x 2>&1; true");
+    assert!(out.contains("Read-only file system"), "{out}");
+
+    host_mount(&["-o", "remount,rw", volume.to_str().unwrap()]);
+    host_mount(&["-o", "remount,bind,ro", volume.to_str().unwrap()]);
+    assert_eq!(
+        case.fails().errno(),
+        Some(libc::EPERM),
+        "a mount that is read-only is another thing"
+    );
 }
 
 /// A source inside the root is what the mounts before it have put there; a path of the host's is

@@ -216,6 +216,7 @@ impl Init {
             Step::MountFilesystem { .. } => self.mount_filesystem(step),
             Step::BindMount { .. } => self.bind_mount(step),
             Step::OpenTree { .. } => self.open_tree(step),
+            Step::MapIds { tree, map, recursive } => self.ask_for_map(tree, map, recursive),
             Step::CreateMount { fstype, source, options, attributes, out, idmap } => {
                 self.create_mount(fstype, source, options, attributes, out, idmap)
             }

@@ -21,6 +21,16 @@ const FSCONFIG_MAX: usize = 255;
 const LOCKABLE: u64 =
     MOUNT_ATTR_RDONLY | sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV | sys::MOUNT_ATTR_NOEXEC;
 
+/// Whether a mount has lost a restriction, or has another access-time mode. Outer has opened it on
+/// the host's side, where the kernel doesn't lock anything; but what the host's administrator has
+/// restricted isn't for the configuration of a container with a user namespace of its own to lift,
+/// neither when root starts it nor when its user does. A read-only filesystem stays read-only.
+fn changes_locked(before: u64, after: u64) -> bool {
+    const RESTRICTIONS: u64 = 0xf; // ST_RDONLY, ST_NOSUID, ST_NODEV, ST_NOEXEC
+    const ATIME: u64 = 0x1c00; // ST_NOATIME, ST_NODIRATIME, ST_RELATIME
+    before & !after & RESTRICTIONS != 0 || (before ^ after) & ATIME != 0
+}
+
 fn recursive_flag(recursive: bool) -> u32 {
     if recursive { AT_RECURSIVE } else { 0 }
 }
@@ -214,6 +224,7 @@ impl Init {
             set,
             clear,
             reset,
+            locked,
             set_recursive,
             clear_recursive,
             propagation,
@@ -234,12 +245,16 @@ impl Init {
         if is_proc(destination) && !procfs {
             return Err(Fail { op: Op::NotProcfs, errno: EINVAL });
         }
+        let before = if locked { sys::mount_flags(mount).at(Op::Stat)? } else { 0 };
         match set_attributes(mount, false, &attr(set, clear | reset)) {
             // Mounts that came from another user namespace keep these, mount_namespaces(7).
             Err(Fail { errno: EPERM, .. }) if reset != 0 => {
                 set_attributes(mount, false, &attr(set, clear | reset & !LOCKABLE))?;
             }
             other => other?,
+        }
+        if locked && changes_locked(before, sys::mount_flags(mount).at(Op::Stat)?) {
+            return Err(Fail { op: Op::MountSetattr, errno: EPERM });
         }
         set_attributes(mount, true, &attr(set_recursive, clear_recursive))?;
         let directory = sys::statx(mount, c"", AT_EMPTY_PATH).at(Op::Stat)?.kind() == sys::S_IFDIR;

@@ -4,8 +4,8 @@ use core::ffi::CStr;
 
 use super::{At, Fail, Init, Outcome};
 use crate::page::{
-    MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_PAGE, MSG_SYNC, Op, REPLY_COMMIT, REPLY_GO, REPLY_START,
-    Sync,
+    MAP_RECURSIVE, MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, Op,
+    REPLY_COMMIT, REPLY_GO, REPLY_START, Sync,
 };
 use crate::sys::{
     self, AT_FDCWD, CLONE_INTO_CGROUP, CLONE_NEWTIME, CLONE_PARENT, CLONE_PARENT_SETTID,
@@ -109,6 +109,17 @@ impl Init {
 
     pub(super) fn synchronize(&mut self, point: u32) -> Outcome {
         self.tell(MSG_SYNC, point, None)?;
+        self.await_go()
+    }
+
+    /// A mount is mapped by who has privileges over its filesystem.
+    pub(super) fn ask_for_map(&mut self, tree: Reg, map: Reg, recursive: bool) -> Outcome {
+        let flag = if recursive { MAP_RECURSIVE } else { 0 };
+        self.tell(MSG_MAP_IDS, map.0 | flag, Some(self.fd(tree)?))?;
+        self.await_go()
+    }
+
+    fn await_go(&self) -> Outcome {
         match self.listen()? {
             REPLY_GO => Ok(()),
             _ => Err(Fail { op: Op::Receive, errno: EPROTO }),

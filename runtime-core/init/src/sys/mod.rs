@@ -157,6 +157,13 @@ pub(crate) fn filesystem_magic(fd: i32) -> Result<u64> {
     Ok(statfs[0])
 }
 
+/// How the mount is mounted (and its filesystem, if that is read-only), statfs(2)'s `f_flags`.
+pub(crate) fn mount_flags(fd: i32) -> Result<u64> {
+    let mut statfs = [0u64; 32];
+    call!(FSTATFS, fd, statfs.as_mut_ptr())?;
+    Ok(statfs[10])
+}
+
 pub(crate) fn getdents64(fd: i32, buffer: &mut [u64]) -> Result<usize> {
     call!(GETDENTS64, fd, buffer.as_mut_ptr(), size_of_val(buffer))
 }

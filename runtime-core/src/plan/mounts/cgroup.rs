@@ -110,6 +110,8 @@ fn v1(
             what,
             attributes,
             reset: 0,
+            locked: false,
+            asks: false,
             tree_attributes,
             propagation: propagation.clone(),
             seal: false,

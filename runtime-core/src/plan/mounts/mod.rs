@@ -32,6 +32,10 @@ pub(super) struct Entry {
     attributes: Attributes,
     /// Attributes to clear where the kernel permits it, [`Attributes::of_bind`].
     reset: u64,
+    /// What the kernel locks in a user namespace has to stay.
+    locked: bool,
+    /// Inner has to ask the library for an id mapping.
+    asks: bool,
     tree_attributes: Attributes,
     /// Changes of propagation, one after another.
     propagation: Vec<u64>,
@@ -86,6 +90,8 @@ fn resolve_one(
         what: What::Filesystem(Filesystem::default()),
         attributes: options.attributes,
         reset: 0,
+        locked: false,
+        asks: ctx.user_namespace(),
         tree_attributes: options.tree_attributes,
         propagation: propagation::fold(&options.propagation),
         seal: false,
@@ -96,15 +102,12 @@ fn resolve_one(
     let idmap = idmap::of(ctx, mount, &options, &entry.pointer)?;
     if let Some(reach) = bind {
         let (source, inside) = source_path(ctx, mount, &entry.pointer)?;
-        if inside && idmap.is_some() && ctx.user_namespace() {
-            let message = "what is inside the root can't be id-mapped for a user namespace";
-            return Err(Error::unsupported(entry.pointer, message));
-        }
         let idmap = idmap.map(|map| (map, options.idmap == Some(Reach::Tree)));
         (entry.attributes, entry.reset) = options.attributes.of_bind();
         if ctx.user_namespace() {
             // In its own user namespace the container could not clear the others either.
             entry.reset &= MOUNT_ATTR_NOSYMFOLLOW;
+            entry.locked = !inside && (entry.attributes.set | entry.attributes.clear) != 0;
         }
         entry.what = What::Bind { source, inside, recursive: reach == Reach::Tree, idmap };
         entries.push(entry);
@@ -250,21 +253,27 @@ impl Entry {
         propagation: u64,
     ) -> Result<()> {
         let What::Bind { source, inside, recursive, idmap } = &self.what else { return Ok(()) };
-        let (idmap, idmap_recursive) = match idmap {
+        let (map, idmap_recursive) = match idmap {
             Some((map, tree)) => (map.register(plan, joined, &self.pointer)?, *tree),
             None => (Reg::NONE, false),
         };
+        // Inner has no privileges over the filesystem when it is in a user namespace.
+        let ask = *inside && self.asks && map != Reg::NONE;
         self.reg = plan.register(&self.pointer)?;
         let step = Step::OpenTree {
             source,
             inside: *inside,
             out: self.reg,
             recursive: *recursive,
-            idmap,
+            idmap: if ask { Reg::NONE } else { map },
             idmap_recursive,
             propagation,
         };
         plan.push(&self.pointer, &step);
+        if ask {
+            let step = Step::MapIds { tree: self.reg, map, recursive: idmap_recursive };
+            plan.push(&self.pointer, &step);
+        }
         Ok(())
     }
 
@@ -326,6 +335,7 @@ impl Entry {
             set: attributes.set & !self.sealed(),
             clear: attributes.clear,
             reset: self.reset,
+            locked: self.locked,
             set_recursive: self.tree_attributes.set,
             clear_recursive: self.tree_attributes.clear,
             propagation,
