@@ -86,7 +86,7 @@ pub const MSG_CLONED: u32 = 1;
 pub const MSG_SYNC: u32 = 2;
 /// The container is created; init waits for [`REPLY_COMMIT`] or [`REPLY_START`].
 pub const MSG_CREATED: u32 = 3;
-/// The report page for whoever asked to start; carries the page's descriptor.
+/// Init reports on the page that whoever asked to start has sent with [`REPLY_PAGE`].
 pub const MSG_PAGE: u32 = 4;
 
 /// Init waits for a mount to be id-mapped, [`crate::wire::Step::MapIds`]. It carries the mount; the
@@ -99,6 +99,8 @@ pub const MAP_RECURSIVE: u32 = 1 << 31;
 pub const REPLY_GO: u8 = b'g';
 /// The state is on disk: wait for `start` on the start socket.
 pub const REPLY_COMMIT: u8 = b'c';
+/// To a created container: a report page, whose descriptor this carries.
+pub const REPLY_PAGE: u8 = b'p';
 /// The state is on disk, and start right now.
 pub const REPLY_START: u8 = b's';
 

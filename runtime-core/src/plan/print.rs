@@ -172,12 +172,13 @@ fn int(step: &Step<'_>, name: &str, number: i128) -> Option<Json> {
 
 /// Fields that are true or false. (On the wire they are numbers.)
 fn is_flag(name: &str) -> bool {
-    const FLAGS: [&str; 13] = [
+    const FLAGS: [&str; 14] = [
         "recursive",
         "private_parent",
         "copy_up",
         "idmap_recursive",
         "inside",
+        "locked",
         "replace",
         "mount",
         "set_groups",

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hoist_init::page::{
     MAP_RECURSIVE, MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, REPLY_COMMIT,
-    REPLY_GO, REPLY_START, Sync,
+    REPLY_GO, REPLY_PAGE, REPLY_START, Sync,
 };
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
@@ -143,16 +143,22 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    /// A conversation with a created container that waits on its start socket: it begins with
-    /// the report page.
+    /// A conversation with a created container that waits on its start socket: it begins with a
+    /// report page for it.
     pub(crate) fn with_created(connection: OwnedFd) -> Result<Option<Self>> {
         // It was connected without blocking; from here on waiting is what is wanted.
         rustix::io::ioctl_fionbio(&connection, false)
             .map_err(|errno| Error::system("wait for init", errno))?;
+        let report = Report::new(0)?;
+        match send_descriptor(&connection, &[REPLY_PAGE], report.descriptor().as_fd()) {
+            // What comes next says that init is gone.
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(errno) => return Err(Error::system("send init a report page", errno)),
+        }
         match receive(&connection, RecvFlags::empty())? {
-            Some((MSG_PAGE, _, Some(page))) => Ok(Some(Self {
+            Some((MSG_PAGE, _, None)) => Ok(Some(Self {
                 control: connection,
-                report: Report::of(page),
+                report,
                 outer: None,
                 inner: None,
                 early: None,

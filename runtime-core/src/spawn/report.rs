@@ -8,7 +8,6 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::sys::required::MEMFD_CREATE;
 
 /// The report page of one spawned process.
 #[derive(Debug)]
@@ -62,13 +61,8 @@ impl Report {
             Ok(page)
         };
         make()
-            .map(Self::of)
-            .map_err(|errno| Error::system("make the report page", errno).needs(MEMFD_CREATE))
-    }
-
-    /// A page that init has sent.
-    pub(crate) fn of(page: OwnedFd) -> Self {
-        Self { page }
+            .map(|page| Self { page })
+            .map_err(|errno| Error::system("make the report page", errno))
     }
 
     pub(crate) fn descriptor(&self) -> &OwnedFd {

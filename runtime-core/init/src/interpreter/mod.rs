@@ -50,7 +50,6 @@ struct Init {
     page: &'static Page,
     times: Option<&'static [AtomicU64]>,
     registers: [i32; Reg::COUNT as usize],
-    page_fd: i32,
     control: Option<Fd>,
     process: process::Prepared,
     /// The user namespace permits no setgroups(2).
@@ -72,6 +71,7 @@ pub extern "C" fn main(stack: *const usize) -> ! {
     let Ok((page, times)) = sys::map_page(base + PASSED_PAGE, page_length) else { sys::exit(4) };
     page.role.store(ROLE_OUTER, Relaxed);
     sys::close(base + PASSED_PLAN);
+    sys::close(base + PASSED_PAGE);
 
     let mut registers = [-1; Reg::COUNT as usize];
     for (slot, fd) in registers.iter_mut().zip(0..passed) {
@@ -81,7 +81,6 @@ pub extern "C" fn main(stack: *const usize) -> ! {
         page,
         times: None,
         registers,
-        page_fd: base + PASSED_PAGE,
         control: Some(Fd::from_raw(base + PASSED_CONTROL)),
         process: process::Prepared::default(),
         groups_denied: false,
@@ -306,10 +305,6 @@ impl Init {
             }
             Step::CloseHost { keep } => {
                 self.close_registers(keep);
-                if keep == Reg::NONE {
-                    // Nobody is to be sent the page, and it stays mapped.
-                    sys::close(core::mem::replace(&mut self.page_fd, -1));
-                }
                 Ok(())
             }
             Step::CloseFrom { first } => {

@@ -1,11 +1,12 @@
 //! Namespaces, the clone of inner, and the conversation with the library.
 
 use core::ffi::CStr;
+use core::sync::atomic::Ordering::Relaxed;
 
 use super::{At, Fail, Init, Outcome};
 use crate::page::{
     MAP_RECURSIVE, MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, Op,
-    REPLY_COMMIT, REPLY_GO, REPLY_START, Sync,
+    REPLY_COMMIT, REPLY_GO, REPLY_START, ROLE_INNER, Sync,
 };
 use crate::sys::{
     self, AT_FDCWD, CLONE_INTO_CGROUP, CLONE_NEWTIME, CLONE_PARENT, CLONE_PARENT_SETTID,
@@ -149,20 +150,17 @@ impl Init {
             return Err(Fail { op: Op::Receive, errno: EPROTO });
         };
         loop {
-            match sys::poll_second(listener, signals.raw()) {
-                Ok(false) => {}
-                Ok(true) => end_by(&signals),
-                Err(EINTR) => continue,
-                Err(errno) => return Err(Fail { op: Op::Accept, errno }),
-            }
+            await_readable(listener, &signals)?;
             let connection = match sys::accept(listener) {
                 Ok(connection) => connection,
                 // ECONNABORTED: it was gone before we came to it.
                 Err(EINTR | Errno(103)) => continue,
                 Err(errno) => return Err(Fail { op: Op::Accept, errno }),
             };
+            await_readable(connection.raw(), &signals)?;
+            let Ok(Some(page)) = sys::receive_descriptor(connection.raw()) else { continue };
             self.control = Some(connection);
-            if self.tell(MSG_PAGE, 0, Some(self.page_fd)).is_err() {
+            if self.turn_to(&page).is_err() || self.tell(MSG_PAGE, 0, None).is_err() {
                 continue;
             }
             // A starter that dies while its hooks run leaves a created container behind, which
@@ -173,6 +171,32 @@ impl Init {
         }
         sys::close(listener);
         sys::signals_unblock().at(Op::Signals)
+    }
+
+    /// Reports on another page from now on. So a created container, which may wait for long, holds
+    /// no descriptor of its creator's page.
+    fn turn_to(&mut self, page: &Fd) -> Outcome {
+        let length = sys::file_size(page.raw()).at(Op::Memory)?;
+        let (page, _) = sys::map_page(page.raw(), length).at(Op::Memory)?;
+        page.role.store(ROLE_INNER, Relaxed);
+        page.step.store(self.page.step.load(Relaxed), Relaxed);
+        page.code.store(self.page.code.load(Relaxed), Relaxed);
+        page.inner.store(self.page.inner.load(Relaxed), Relaxed);
+        // Times are the creator's.
+        (self.page, self.times) = (page, None);
+        Ok(())
+    }
+}
+
+/// Waits for who starts us, or for a signal that ends us.
+fn await_readable(socket: i32, signals: &Fd) -> Outcome {
+    loop {
+        match sys::poll_second(socket, signals.raw()) {
+            Ok(false) => return Ok(()),
+            Ok(true) => end_by(signals),
+            Err(EINTR) => {}
+            Err(errno) => return Err(Fail { op: Op::Accept, errno }),
+        }
     }
 }
 

@@ -475,6 +475,23 @@ pub(crate) fn send(socket: i32, bytes: &[u8], fd: Option<i32>) -> Result<()> {
     call!(SENDMSG, socket, &raw const header, MSG_NOSIGNAL).map(drop)
 }
 
+/// Receives one message of which only the descriptor counts. `None` if there is none, or if the
+/// other side is gone.
+pub(crate) fn receive_descriptor(socket: i32) -> Result<Option<Fd>> {
+    let mut byte = 0u8;
+    let iov = [(&raw mut byte) as usize, 1];
+    let mut control = Control::with_descriptor(-1);
+    let mut header = MsgHdr::new(&iov);
+    header.control = (&raw mut control) as usize;
+    header.control_len = size_of::<Control>();
+    let length = call!(RECVMSG, socket, &raw mut header, MSG_CMSG_CLOEXEC)?;
+    Ok(if length > 0 && header.control_len > 0 {
+        control.descriptor().map(Fd::from_raw)
+    } else {
+        None
+    })
+}
+
 /// Receives one message; 0 bytes mean that the other side is gone.
 pub(crate) fn receive(socket: i32, buffer: &mut [u8]) -> Result<usize> {
     loop {

@@ -41,6 +41,7 @@ constants! {
         SECCOMP_SET_MODE_FILTER = 1,
         PROT_READ = 1, PROT_WRITE = 2, MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_ANONYMOUS = 0x20,
         MSG_NOSIGNAL = 0x4000,
+        MSG_CMSG_CLOEXEC = 0x4000_0000,
     }
     u64 {
         O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0o100, O_EXCL = 0o200, O_NOCTTY = 0o400,
@@ -178,6 +179,11 @@ impl Control {
     pub(crate) fn with_descriptor(fd: i32) -> Self {
         // SOL_SOCKET, SCM_RIGHTS
         Self { len: 20, level: 1, kind: 1, fd, padding: 0 }
+    }
+
+    /// The descriptor that came with a message.
+    pub(crate) fn descriptor(&self) -> Option<i32> {
+        (self.len == 20 && self.level == 1 && self.kind == 1).then_some(self.fd)
     }
 }
 

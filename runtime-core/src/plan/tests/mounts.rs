@@ -91,8 +91,12 @@ fn sources_inside_the_root() {
     config["mounts"] = mapped.clone();
     let line = lines(&compile(&config), "open-tree").remove(0);
     assert_eq!(line, "open-tree source=/a inside out=fd80 idmap=fd1  # /mounts/0");
-    let (pointer, message) = refused(&with_user_namespace(mapped), &facts());
-    assert_eq!(pointer, "/mounts/0", "{message}");
+    // In its user namespace inner has no privileges over the filesystem: it asks the library.
+    let plan = compile(&with_user_namespace(mapped));
+    let tree = "open-tree source=/a inside out=fd86  # /mounts/0";
+    assert!(place(&plan, "clone") < place(&plan, tree), "{plan}");
+    assert_eq!(lines(&plan, "map-ids"), ["map-ids tree=fd86 map=fd1  # /mounts/0"]);
+    assert!(lines(&plan, "bind-mount")[0].contains("tree=fd86 destination=/b"), "{plan}");
 }
 
 /// The user namespace that is joined is itself the mapping.
@@ -284,7 +288,7 @@ fn id_mapped_mounts() {
         lines(&plan, "bind-mount")[3..],
         [
             "bind-mount tree=fd83 destination=/d  # /mounts/3",
-            "bind-mount source=/e tree=fd84 destination=/e set=ro reset=nosymfollow  # /mounts/4",
+            "bind-mount source=/e tree=fd84 destination=/e set=ro reset=nosymfollow locked  # /mounts/4",
         ]
     );
     assert!(place(&plan, "open-tree source=/e") < place(&plan, "clone"));
