@@ -214,7 +214,7 @@ fn attributes_in_a_user_namespace() {
         assert!(!mount.has("nosymfollow"), "{mount:?}");
     }
     let plain = case.mounts().len() - 3;
-    for option in ["suid", "exec", "noatime", "strictatime", "nodiratime"] {
+    for option in ["suid", "exec", "rexec", "noatime", "strictatime", "nodiratime"] {
         case.mounts().truncate(plain);
         case.bind(&top, "/lifted", &["bind", option]);
         let error = case.fails();

@@ -253,10 +253,10 @@ impl Init {
             }
             other => other?,
         }
+        set_attributes(mount, true, &attr(set_recursive, clear_recursive))?;
         if locked && changes_locked(before, sys::mount_flags(mount).at(Op::Stat)?) {
             return Err(Fail { op: Op::MountSetattr, errno: EPERM });
         }
-        set_attributes(mount, true, &attr(set_recursive, clear_recursive))?;
         let directory = sys::statx(mount, c"", AT_EMPTY_PATH).at(Op::Stat)?.kind() == sys::S_IFDIR;
         let rootfd = self.fd(Reg::ROOT)?;
         let target = if directory {

@@ -107,7 +107,8 @@ fn resolve_one(
         if ctx.user_namespace() {
             // In its own user namespace the container could not clear the others either.
             entry.reset &= MOUNT_ATTR_NOSYMFOLLOW;
-            entry.locked = !inside && (entry.attributes.set | entry.attributes.clear) != 0;
+            let asked = |attributes: &Attributes| attributes.set | attributes.clear != 0;
+            entry.locked = !inside && (asked(&entry.attributes) || asked(&entry.tree_attributes));
         }
         entry.what = What::Bind { source, inside, recursive: reach == Reach::Tree, idmap };
         entries.push(entry);
