@@ -36,6 +36,17 @@ await "kill" a stopped
 run delete a
 check "delete" $?
 gone "delete" pre-a.scope
+config "test-a.slice:pre:a" '.' 'true'
+mkdir -p $cgroup/pre-a.scope
+echo 1 >$cgroup/pre-a.scope/cgroup.freeze
+fails "a cgroup that is there and frozen" "unexpectedly frozen" timeout 20 "$hoist" --root "$dir/state" --systemd-cgroup run a
+rmdir $cgroup/pre-a.scope
+check "… and it is left as it was" $?
+systemctl start test-a.slice
+echo 1 >$cgroup/cgroup.freeze
+fails "a slice that is frozen" "unexpectedly frozen" timeout 20 "$hoist" --root "$dir/state" --systemd-cgroup run a
+gone "… and nothing is left" pre-a.scope
+echo 0 >$cgroup/cgroup.freeze
 start_container a "" '.'
 same "without cgroupsPath" "$(show hoist-a.scope ControlGroup)" /system.slice/hoist-a.scope
 run delete --force a

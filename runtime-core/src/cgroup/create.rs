@@ -94,23 +94,26 @@ impl Cgroup {
     }
 
     /// A cgroup that was there already must not have processes, which would become the
-    /// container's, and must not be frozen, for then the container's first process would be as
-    /// well, and whoever waits for it. Of v1's hierarchies one is looked at, as in runc.
+    /// container's. Of v1's hierarchies one is looked at, as in runc.
     fn refuse_used(&self) -> Result<()> {
-        let refuse = |dir: &Dir, message: String| {
-            Err(Error::new(ErrorKind::Cgroup, message).with_file(dir.path()))
-        };
         for dir in self.unified.iter().chain(self.legacy_dir("devices")) {
             let pids = dir.pids().map_err(|errno| dir.error("read", "cgroup.procs", errno))?;
             if !pids.is_empty() {
                 let count = pids.len();
                 let message = format!("container's cgroup is not empty: {count} process(es) found");
-                return refuse(dir, message);
+                return Err(Error::new(ErrorKind::Cgroup, message).with_file(dir.path()));
             }
         }
+        self.refuse_frozen()
+    }
+
+    /// Nor must it be frozen, by itself or with one above it: the container's first process would
+    /// be as well, and whoever waits for it.
+    pub(crate) fn refuse_frozen(&self) -> Result<()> {
         match self.legacy_dir("freezer").or(self.unified.as_ref()) {
             Some(dir) if self.is_frozen()? => {
-                refuse(dir, "container's cgroup unexpectedly frozen".to_owned())
+                let message = "container's cgroup unexpectedly frozen";
+                Err(Error::new(ErrorKind::Cgroup, message).with_file(dir.path()))
             }
             _ => Ok(()),
         }
@@ -225,6 +228,7 @@ impl Prepared {
             let message = "systemd has started the unit, but the process is not in its cgroup";
             return Err(Error::new(ErrorKind::Cgroup, message).with_file(dir.path()));
         }
+        cgroup.refuse_frozen()?;
         cgroup.apply_limits(&self.plan)?;
         match cgroup.apply_devices(&self.plan) {
             Err(_) if self.plan.rootless => Ok(()),

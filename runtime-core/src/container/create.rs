@@ -203,13 +203,15 @@ impl Work<'_> {
             record.intel_rdt = Some(resctrl.plan(config, locked.id())?);
         }
         // A cgroup that somebody uses must not be in the record: to delete is to kill what is there.
-        if let Some(pid) = Cgroup::open(host, &self.paths)?.pids()?.first() {
+        let found = Cgroup::open(host, &self.paths)?;
+        if let Some(pid) = found.pids()?.first() {
             return Err(Error::new(
                 ErrorKind::Cgroup,
                 format!("container's cgroup is not empty: process {pid} found"),
             )
             .with_pointer("/linux/cgroupsPath"));
         }
+        found.refuse_frozen()?;
         record.private_pid = Namespaces::of(spec).is_new(LinuxNamespaceType::Pid);
         // What is about to be made is written down first: whoever finds only this can remove it.
         locked.write_record(&record)?;

@@ -74,7 +74,8 @@ pub(super) fn compile(
     };
     plan.push("", &Step::CloseHost { keep });
     security::compile(plan, ctx, process);
-    if let Start::Await { .. } = start {
+    // The image's programs don't run yet, which an `exec` must hide from.
+    if !matches!(start, Start::Now) {
         namespaces::stay_accessible(plan, ctx);
     }
     plan.push("/process/cwd", &Step::WorkingDirectory { path: &cwd, last: true });
