@@ -132,6 +132,15 @@ config_command /nowhere
 fails "a program that doesn't exist" nowhere run run a
 gone "… and" pre-a.scope
 
+# Without a cgroup namespace the unit's cgroup is bound, which is made when the user namespace is there.
+config "test-a.slice:pre:a" '.linux.namespaces |= map(select(.type != "cgroup")) + [{type: "user"}]
+    | .linux.uidMappings = [{hostID: 100000, containerID: 0, size: 65536}] | .linux.gidMappings = .linux.uidMappings' \
+    'read -r first </sys/fs/cgroup/cgroup.procs; echo $first'
+chown 100000 "$dir" rootfs
+chmod a+x "$dir"
+same "a user namespace and no cgroup namespace" "$(run run a </dev/null)" 1
+chown 0 "$dir" rootfs
+
 # A unit that somebody else has.
 systemd-run --quiet --scope --unit=pre-a.scope --slice=other.slice sleep 1000 &
 for _ in $(seq 100); do [ "$(show pre-a.scope ActiveState)" = active ] && break; sleep 0.1; done

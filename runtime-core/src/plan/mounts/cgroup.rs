@@ -1,12 +1,14 @@
 //! Mounts of type `cgroup`: the container's own cgroup, in the form that the host has.
 
+use std::ffi::CStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_REC};
 use oci_spec::runtime::{LinuxNamespaceType as Kind, Mount};
 
 use super::super::builder::{List, path, text};
-use super::super::context::{CgroupView, Context, V1Hierarchy};
+use super::super::context::{CgroupView, Context, Placement, V1Hierarchy};
 use super::filesystem::Filesystem;
 use super::{Entry, What};
 use crate::error::Result;
@@ -52,6 +54,14 @@ pub(super) fn resolve(
         CgroupView::V1(hierarchies) => v1(ctx, hierarchies, entry, own_namespace, entries)?,
     }
     Ok(())
+}
+
+/// Whether this is the container's cgroup, and isn't there before inner is. Anybody may look at a
+/// cgroup, so inner can open it, too.
+pub(super) fn comes_later(ctx: &Context<'_>, directory: &CStr) -> bool {
+    let CgroupView::V2(own) = &ctx.facts.cgroup else { return false };
+    ctx.facts.placement == Placement::Library
+        && own.as_os_str().as_bytes() == directory.to_bytes()
 }
 
 fn tmpfs(ctx: &Context<'_>, pointer: &str) -> Result<Filesystem> {

@@ -230,7 +230,9 @@ pub(super) fn open(
     for entry in entries {
         let pointer = &entry.pointer;
         match &entry.what {
-            What::Bind { inside: false, idmap, .. } if idmap.is_some() || ctx.open_outside() => {
+            What::Bind { source, inside: false, idmap, .. }
+                if idmap.is_some() || (ctx.open_outside() && !cgroup::comes_later(ctx, source)) =>
+            {
                 entry.open_tree(plan, joined, propagation)?;
             }
             What::Mapped(filesystem, map) => {

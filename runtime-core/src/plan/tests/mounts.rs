@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::super::Passed;
-use super::super::context::{CgroupView, Facts, Options, V1Hierarchy};
+use super::super::{Passed, Plan};
+use super::super::context::{CgroupView, Facts, Options, Placement, V1Hierarchy};
 use super::{compile, compile_with, facts, lines, place, small_config};
 
 fn with_mounts(mounts: Value) -> Value {
@@ -363,6 +363,15 @@ fn cgroup_v2() {
     );
     let bound = "bind-mount source=/sys/fs/cgroup/web-1 destination=/sys/fs/cgroup recursive";
     assert_eq!(cgroup(json!([]), false, &facts()), [bound]);
+    // For a user namespace outer opens it, unless systemd makes it only when inner is there.
+    let mut config = with_mounts(json!([{"type": "cgroup", "destination": "/sys/fs/cgroup"}]));
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    let opened = |plan: &Plan| lines(plan, "open-tree").join("\n").contains("/mounts/0");
+    assert!(opened(&compile(&config)));
+    let systemd = Facts { placement: Placement::Library, ..facts() };
+    let plan = compile_with(&config, &systemd, &Options::default(), None).unwrap();
+    assert!(!opened(&plan), "{plan}");
+    assert_eq!(lines(&plan, "bind-mount"), [format!("{bound}  # /mounts/0")]);
     // CVE-2023-25809
     let rootless = Facts { privileged: false, ..facts() };
     assert_eq!(cgroup(json!([]), false, &rootless), [format!("{bound} set=ro")]);
