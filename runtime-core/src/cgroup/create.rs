@@ -179,9 +179,12 @@ impl Prepared {
         id: &str,
         annotations: Option<&HashMap<String, String>>,
     ) -> Result<Self> {
-        let plan = Plan::new(host, request)?;
+        let mut plan = Plan::new(host, request)?;
         let unit = match &paths.unit {
-            Some(unit) => Some(unit.prepare(id, annotations)?),
+            Some(unit) => {
+                systemd::round(&mut plan.writes);
+                Some(unit.prepare(id, annotations)?)
+            }
             None => None,
         };
         Ok(Self { plan, unit })

@@ -358,6 +358,22 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_group_has_no_weight() {
+        for (text, ignored) in [
+            (r#"{"cpu": {"idle": 1, "shares": 5}}"#, 1),
+            (r#"{"cpu": {"idle": 1, "shares": 5}, "unified": {"cpu.idle": "0"}}"#, 0),
+            (r#"{"cpu": {"shares": 5}, "unified": {"cpu.idle": "1", "cpu.weight": "8"}}"#, 2),
+            (r#"{"cpu": {"idle": 0, "shares": 5}, "unified": {"cpu.weight": "8"}}"#, 0),
+            (r#"{"cpu": {"idle": 1, "shares": 0}}"#, 0),
+        ] {
+            let (limits, warnings) = Resources::from_json(text).unwrap().validated().unwrap();
+            assert_eq!(warnings.len(), ignored, "{text}: {warnings:?}");
+            let weighed = limits.unified().as_ref().is_some_and(|u| u.contains_key("cpu.weight"));
+            assert!(!weighed || ignored == 0, "{text}");
+        }
+    }
+
+    #[test]
     fn a_bundle_gets_other_limits() {
         let config = |linux: Value| {
             json!({"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "linux": linux,

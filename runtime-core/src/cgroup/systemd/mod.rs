@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::manager::{Connection, Manager, Started};
 use self::names::Names;
 use self::properties::Property;
+pub(super) use self::properties::round;
 use self::value::Value;
 use super::devices::Policy;
 use super::limits::Write;

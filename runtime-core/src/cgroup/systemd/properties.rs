@@ -96,23 +96,45 @@ fn limit(properties: &mut Vec<Property>, name: &str, value: &str) {
 
 /// `QUOTA [PERIOD]`, both in microseconds.
 fn cpu_max(properties: &mut Vec<Property>, value: &str, version: u32) {
-    let mut fields = value.split_whitespace();
-    let quota = fields.next().and_then(number);
-    let period = fields.next().map_or(Some(DEFAULT_PERIOD), |period| period.parse().ok());
-    let (Some(quota), Some(period @ 1..), None) = (quota, period, fields.next()) else { return };
+    let Some((quota, period)) = quota_and_period(value) else { return };
     if version >= QUOTA_PERIOD {
         set(properties, "CPUQuotaPeriodUSec", Value::U64(period));
     }
-    // Rounded up: a cgroup below may ask for all that the container has.
-    let per_second = match quota {
-        INFINITY => INFINITY,
-        quota => {
-            let exact = u128::from(quota) * 1_000_000 / u128::from(period);
-            let exact = u64::try_from(exact).unwrap_or(INFINITY);
-            exact.checked_next_multiple_of(PERCENT).unwrap_or(INFINITY)
+    set(properties, "CPUQuotaPerSecUSec", Value::U64(per_second(quota, period)));
+}
+
+/// `None` for what isn't of this form.
+fn quota_and_period(value: &str) -> Option<(u64, u64)> {
+    let mut fields = value.split_whitespace();
+    let quota = fields.next().and_then(number)?;
+    let period = fields.next().map_or(Some(DEFAULT_PERIOD), |period| period.parse().ok())?;
+    (period > 0 && fields.next().is_none()).then_some((quota, period))
+}
+
+/// Microseconds of CPU time in a second, of which systemd has whole percents. Rounded up: a cgroup
+/// below may ask for all that the container has.
+fn per_second(quota: u64, period: u64) -> u64 {
+    if quota == INFINITY {
+        return INFINITY;
+    }
+    let exact = u128::from(quota) * 1_000_000 / u128::from(period);
+    let exact = u64::try_from(exact).unwrap_or(INFINITY);
+    exact.checked_next_multiple_of(PERCENT).unwrap_or(INFINITY)
+}
+
+/// Makes of the limits what systemd is going to keep: it writes a CPU quota in its own rounding
+/// again whenever any property of the unit is changed. What `unified` says stays as it is.
+pub(in crate::cgroup) fn round(writes: &mut [Write]) {
+    let quotas = writes.iter_mut().filter(|w| w.file == "cpu.max" && w.pointer.starts_with("cpu/"));
+    for write in quotas {
+        let Some((quota, period)) = quota_and_period(&write.value) else { continue };
+        let per_second = per_second(quota, period);
+        let kept = u128::from(per_second) * u128::from(period) / 1_000_000;
+        if per_second != INFINITY && kept != u128::from(quota) {
+            let period = write.value.split_once(' ').map_or("", |(_, period)| period);
+            write.value = format!("{kept} {period}").trim_end().to_owned();
         }
-    };
-    set(properties, "CPUQuotaPerSecUSec", Value::U64(per_second));
+    }
 }
 
 /// The weight of all devices; systemd has no numbers of devices.

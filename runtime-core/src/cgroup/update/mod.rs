@@ -9,7 +9,7 @@ use super::Cgroup;
 use super::create::{Plan, Request};
 use super::devices::Undo;
 use super::host::{Host, Mode};
-use super::systemd::{Before, Unit};
+use super::systemd::{self, Before, Unit};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An update that was made, for as long as it can be taken back.
@@ -32,6 +32,9 @@ impl Cgroup {
         if let Some(dir) = &self.unified {
             plan.writes.iter_mut().for_each(|write| write.keep_quota(dir));
         }
+        if self.unit.is_some() {
+            systemd::round(&mut plan.writes);
+        }
         if let Some(resources) = request.resources {
             self.check_usage(plan.mode, resources)?;
         }
@@ -41,7 +44,7 @@ impl Cgroup {
         let rules = request.resources.and_then(|resources| resources.devices().as_ref());
         let rules = rules.is_some_and(|rules| !rules.is_empty());
         if let Some(unit) = &self.unit {
-            // First: what systemd has rounded is then overwritten with what was asked for.
+            // First: what is more than systemd knows is then written over what it writes.
             let devices = (rules && !plan.rootless).then_some(&plan.policy);
             update.unit = Some((unit, unit.set(&plan.writes, devices)?));
         }

@@ -60,8 +60,7 @@ pub(super) fn resolve(
 /// cgroup, so inner can open it, too.
 pub(super) fn comes_later(ctx: &Context<'_>, directory: &CStr) -> bool {
     let CgroupView::V2(own) = &ctx.facts.cgroup else { return false };
-    ctx.facts.placement == Placement::Library
-        && own.as_os_str().as_bytes() == directory.to_bytes()
+    ctx.facts.placement == Placement::Library && own.as_os_str().as_bytes() == directory.to_bytes()
 }
 
 fn tmpfs(ctx: &Context<'_>, pointer: &str) -> Result<Filesystem> {

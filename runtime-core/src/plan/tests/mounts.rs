@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::super::{Passed, Plan};
 use super::super::context::{CgroupView, Facts, Options, Placement, V1Hierarchy};
+use super::super::{Passed, Plan};
 use super::{compile, compile_with, facts, lines, place, small_config};
 
 fn with_mounts(mounts: Value) -> Value {

@@ -18,6 +18,7 @@ pub(in crate::spec) fn validate(
     let pointer = "/linux/resources";
     memory(resources.memory_mut().as_mut(), warnings)?;
     cpu(resources.cpu().as_ref())?;
+    idle(resources, warnings);
     at_least_minus_one(
         "/linux/resources/pids/limit",
         resources.pids().as_ref().map(|p| p.limit()),
@@ -124,6 +125,37 @@ fn cpu(cpu: Option<&LinuxCpu>) -> Result<()> {
             Err(Error::config("/linux/resources/cpu/idle", format!("{idle} is neither 0 nor 1")))
         }
         _ => Ok(()),
+    }
+}
+
+/// An idle group has no weight, and the kernel takes none (sched_group_set_shares in
+/// kernel/sched/fair.c).
+fn idle(resources: &mut LinuxResources, warnings: &mut Vec<String>) {
+    let cpu = resources.cpu().as_ref();
+    let unified = resources.unified().as_ref().and_then(|unified| unified.get("cpu.idle"));
+    let idle = match unified {
+        Some(idle) => idle.trim() == "1",
+        None => cpu.and_then(LinuxCpu::idle) == Some(1),
+    };
+    if !idle {
+        return;
+    }
+    let mut ignored = Vec::new();
+    // They are kept, for when it is idle no longer.
+    if cpu.and_then(LinuxCpu::shares).is_some_and(|shares| shares > 0) {
+        ignored.push("cpu/shares");
+    }
+    for (file, pointer) in
+        [("cpu.weight", "unified/cpu.weight"), ("cpu.weight.nice", "unified/cpu.weight.nice")]
+    {
+        if resources.unified_mut().as_mut().is_some_and(|unified| unified.remove(file).is_some()) {
+            ignored.push(pointer);
+        }
+    }
+    for pointer in ignored {
+        // runc's first words.
+        let reason = "unable to apply both a weight and cpu.idle: an idle group has none";
+        warnings.push(format!("/linux/resources/{pointer}: ignored: {reason}"));
     }
 }
 

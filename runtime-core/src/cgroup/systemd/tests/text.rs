@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::{any_value, config};
 use crate::cgroup::devices::Policy;
 use crate::cgroup::host::Mode;
-use crate::cgroup::limits;
-use crate::cgroup::systemd::properties::{Property, of_devices, of_limits, oom_policy};
+use crate::cgroup::limits::{self, Write};
+use crate::cgroup::systemd::properties::{Property, of_devices, of_limits, oom_policy, round};
 use crate::cgroup::systemd::value::Value;
 use crate::cgroup::systemd::{annotations, gvariant};
 use crate::error::ErrorKind;
@@ -163,13 +163,21 @@ proptest! {
     /// Limits that systemd is told are those that are written.
     #[test]
     fn quotas_are_rounded_up(quota in 1000..10_000_000_i64, period in 1000..1_000_000_u64) {
-        let told = limits_of(&format!(r#"{{"cpu":{{"quota":{quota},"period":{period}}}}}"#), 257);
+        let json = format!(r#"{{"cpu":{{"quota":{quota},"period":{period}}}}}"#);
+        let told = limits_of(&json, 257);
         let Some(Value::U64(told)) = find(&told, "CPUQuotaPerSecUSec") else {
             panic!("{told:?}");
         };
         let exact = quota as f64 * 1e6 / period as f64;
         prop_assert!(*told as f64 >= exact - 1.0 && (*told as f64) < exact + 10_001.0);
         prop_assert_eq!(told % 10_000, 0);
+        // What is written is then what systemd computes from that.
+        let mut writes = writes_of(&json);
+        round(&mut writes);
+        let kept = u128::from(*told) * u128::from(period) / 1_000_000;
+        prop_assert_eq!(&writes[0].value, &format!("{kept} {period}"));
+        let again = of_limits(&writes, 257);
+        prop_assert_eq!(find(&again, "CPUQuotaPerSecUSec"), Some(&Value::U64(*told)));
     }
 
     #[test]
@@ -234,8 +242,28 @@ fn wrong_annotations_are_named() {
 }
 
 fn limits_of(json: &str, version: u32) -> Vec<Property> {
+    of_limits(&writes_of(json), version)
+}
+
+fn writes_of(json: &str) -> Vec<Write> {
     let resources: LinuxResources = serde_json::from_str(json).unwrap();
-    of_limits(&limits::translate(&resources, Mode::Unified).unwrap(), version)
+    limits::translate(&resources, Mode::Unified).unwrap()
+}
+
+#[test]
+fn files_get_the_quota_that_systemd_keeps() {
+    for (json, value) in [
+        (r#"{"cpu":{"quota":50001,"period":100000}}"#, "51000 100000"),
+        (r#"{"cpu":{"quota":500000,"period":900000}}"#, "504000 900000"),
+        (r#"{"cpu":{"quota":50001}}"#, "51000"),
+        (r#"{"cpu":{"quota":50000,"period":100000}}"#, "50000 100000"),
+        (r#"{"cpu":{"quota":-1,"period":100000}}"#, "max 100000"),
+        (r#"{"unified":{"cpu.max":"50001 100000"}}"#, "50001 100000"),
+    ] {
+        let mut writes = writes_of(json);
+        round(&mut writes);
+        assert_eq!(writes[0].value, value, "{json}");
+    }
 }
 
 fn find<'a>(properties: &'a [Property], name: &str) -> Option<&'a Value> {
