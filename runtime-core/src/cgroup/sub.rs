@@ -51,6 +51,19 @@ impl Cgroup {
         Ok(below)
     }
 
+    /// Why cgroup2 takes no process.
+    pub(crate) fn refusal(&self, errno: Errno) -> Option<Error> {
+        let dir = self.unified.as_ref()?;
+        // runc's words, but for the number: there is no process yet.
+        let error = dir.error("error adding pid of the process to cgroups", "cgroup.procs", errno);
+        Some(match errno {
+            Errno::BUSY => error.with_hint(
+                "a cgroup that has given controllers to those below it takes no processes",
+            ),
+            _ => error,
+        })
+    }
+
     /// The same with, in cgroup2, the cgroup in which a process of the container is; `None` if
     /// that is the container's own.
     ///

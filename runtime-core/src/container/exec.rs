@@ -85,11 +85,16 @@ impl Container {
         let stdio = options.stdio.open()?;
         let launched = target.launch(process, None, options, stdio.descriptors(), &mut clock);
         let mut joined = match launched {
-            // What a container's own cgroup answers once it has given controllers to those below.
-            Err(error) if options.cgroups.is_empty() && is(&error, Errno::BUSY) => {
+            // What a cgroup answers once it has given controllers to those below it. In the
+            // container's own the process then isn't, but where the first one is.
+            Err(error) if is(&error, Errno::BUSY) && options.cgroups.is_empty() => {
                 let Some(cgroup) = cgroup.of_process(&init.dir)? else { return Err(error) };
                 let target = Target { cgroup: &cgroup, ..target };
                 target.launch(process, None, options, stdio.descriptors(), &mut clock)?
+            }
+            Err(error) if is(&error, Errno::BUSY) => {
+                let wanted = cgroup.below(&options.cgroups)?;
+                return Err(wanted.refusal(Errno::BUSY).unwrap_or(error));
             }
             other => other?,
         };

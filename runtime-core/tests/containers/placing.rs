@@ -256,6 +256,8 @@ fn exec_where_the_first_process_is() {
     let options = ExecOptions::new().cgroup("/");
     let error = exec_with(&container, sh_process("true"), options).unwrap_err();
     assert!(error.to_string().contains("EBUSY"), "{error}");
+    assert!(error.file().is_some_and(|file| file.ends_with("cgroup.procs")), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("controllers")), "{error}");
     // A first process that was moved elsewhere doesn't lead anybody there.
     let outside = Path::new(root).join(format!("{}-outside", case.id));
     fs::create_dir(&outside).unwrap();
