@@ -266,7 +266,8 @@ impl Plan {
     fn explain(&self, error: Error) -> Error {
         if self.rootless {
             let hint = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
-            return error.with_hint(hint);
+            // runc's words, and the hint's are, too.
+            return error.in_context("unable to apply cgroup configuration").with_hint(hint);
         }
         error
     }

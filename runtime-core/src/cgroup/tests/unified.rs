@@ -307,6 +307,7 @@ fn rootless() {
     for refused in [named, limited] {
         let error = refused.unwrap_err();
         assert!(error.hint().unwrap().starts_with("rootless needs no limits"), "{error}");
+        assert!(error.message().starts_with("unable to apply cgroup configuration: "), "{error}");
     }
 }
 
