@@ -224,6 +224,27 @@ fn attributes_in_a_user_namespace() {
     }
 }
 
+/// What is mounted below isn't for the container to lift either.
+#[test]
+fn recursive_attributes_in_a_user_namespace() {
+    let mut case = case!();
+    case.user_namespace();
+    let top = tree(&case, "rw");
+    let below = top.join("sub");
+    host_mount(&["-o", "remount,bind,ro,nosuid,noexec", below.to_str().unwrap()]);
+    case.bind(&top, "/kept", &["rbind", "rw", "rnodev"]);
+    let out = case.sh("cat /proc/self/mountinfo");
+    let mount = mount_at(&out, "/kept/sub");
+    assert!(["ro", "nosuid", "noexec", "nodev"].iter().all(|o| mount.has(o)), "{mount:?}");
+    let plain = case.mounts().len() - 1;
+    for option in ["rrw", "rsuid", "rexec", "rnoatime"] {
+        case.mounts().truncate(plain);
+        case.bind(&top, "/lifted", &["rbind", option]);
+        let pointer = format!("/mounts/{plain}/options");
+        assert_error(&case.fails(), ErrorKind::Unsupported, &pointer, "can't lift a restriction");
+    }
+}
+
 /// A filesystem that is itself read-only stays so, and to ask for `rw` is no error: CRI does always.
 #[test]
 fn a_read_only_filesystem_in_a_user_namespace() {

@@ -10,7 +10,10 @@ use std::ffi::CString;
 use std::path::{Component, Path, PathBuf};
 
 use hoist_init::wire::{Reg, Step};
-use libc::{MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY, MS_PRIVATE};
+use libc::{
+    MOUNT_ATTR__ATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY, MS_PRIVATE,
+};
 use oci_spec::runtime::Mount;
 
 use self::filesystem::Filesystem;
@@ -109,6 +112,13 @@ fn resolve_one(
             entry.reset &= MOUNT_ATTR_NOSYMFOLLOW;
             let asked = |attributes: &Attributes| attributes.set | attributes.clear != 0;
             entry.locked = !inside && (asked(&entry.attributes) || asked(&entry.tree_attributes));
+            // Init looks at one mount. Those below can't be asked while their tree is detached.
+            let below = entry.locked && reach == Reach::Tree && ctx.open_outside();
+            if below && changes_lockable(&entry.tree_attributes) {
+                let message = "in a user namespace a recursive option can't lift a restriction \
+                               or change an access time of what is mounted below";
+                return Err(Error::unsupported(format!("{}/options", entry.pointer), message));
+            }
         }
         entry.what = What::Bind { source, inside, recursive: reach == Reach::Tree, idmap };
         entries.push(entry);
@@ -127,6 +137,14 @@ fn resolve_one(
     entry.seal = readonly && (kind == "tmpfs" || destination == "/dev");
     entries.push(entry);
     Ok(())
+}
+
+/// Whether a mount could lose what the kernel locks in a user namespace, mount_namespaces(7).
+fn changes_lockable(attributes: &Attributes) -> bool {
+    const RESTRICTIONS: u64 =
+        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+    const ATIME: u64 = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
+    attributes.clear & RESTRICTIONS | (attributes.set | attributes.clear) & ATIME != 0
 }
 
 /// The source of a bind mount: as an absolute path, or relative to the bundle. Or, if that is

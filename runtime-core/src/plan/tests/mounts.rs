@@ -60,6 +60,27 @@ fn attributes_of_one_mount_and_of_all_below() {
     );
 }
 
+/// Of a tree that outer opens, nobody can see what the host has restricted below its top.
+#[test]
+fn recursive_options_in_a_user_namespace() {
+    let config = |options: &[&str]| {
+        with_user_namespace(json!([{"source": "/a", "destination": "/b", "options": options}]))
+    };
+    for option in ["rrw", "rsuid", "rdev", "rexec", "rnoatime", "rrelatime", "rdiratime"] {
+        let (pointer, message) = refused(&config(&["rbind", option]), &facts());
+        assert_eq!(pointer, "/mounts/0/options", "{option}");
+        assert!(message.contains("a recursive option can't lift"), "{message}");
+        // One mount by itself is init's to judge.
+        compile(&config(&["bind", option]));
+        // Inner opens it, and the kernel judges.
+        let rootless = Facts { privileged: false, ..facts() };
+        compile_with(&config(&["rbind", option]), &rootless, &Options::default(), None).unwrap();
+    }
+    for option in ["rro", "rnosuid", "rnodev", "rnoexec", "rnosymfollow", "rsymfollow", "rw"] {
+        compile(&config(&["rbind", option]));
+    }
+}
+
 /// A source inside the root is what earlier mounts have put there: inner opens it in its turn.
 #[test]
 fn sources_inside_the_root() {
