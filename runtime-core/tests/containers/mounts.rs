@@ -257,7 +257,14 @@ fn a_read_only_filesystem_in_a_user_namespace() {
     let out = case.sh("touch /v/x 2>&1; true");
     assert!(out.contains("Read-only file system"), "{out}");
 
+    // A mount that is read-only beside it stays so when the filesystem no longer is.
+    host_mount(&["-o", "remount,bind,ro", volume.to_str().unwrap()]);
+    let container = case.running();
     host_mount(&["-o", "remount,rw", volume.to_str().unwrap()]);
+    let out = exec(&container, sh_process("cat /proc/self/mountinfo")).success();
+    assert!(mount_at(&out, "/v").has("ro"), "{out}");
+    end(container);
+
     host_mount(&["-o", "remount,bind,ro", volume.to_str().unwrap()]);
     assert_eq!(
         case.fails().errno(),

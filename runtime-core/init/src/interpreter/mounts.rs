@@ -21,12 +21,15 @@ const FSCONFIG_MAX: usize = 255;
 const LOCKABLE: u64 =
     MOUNT_ATTR_RDONLY | sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV | sys::MOUNT_ATTR_NOEXEC;
 
+/// In statfs(2)'s `f_flags`: the mount is read-only, or its filesystem is.
+const ST_RDONLY: u64 = 1;
+
 /// Whether a mount has lost a restriction, or has another access-time mode. Outer has opened it on
 /// the host's side, where the kernel doesn't lock anything; but what the host's administrator has
 /// restricted isn't for the configuration of a container with a user namespace of its own to lift,
-/// neither when root starts it nor when its user does. A read-only filesystem stays read-only.
+/// neither when root starts it nor when its user does.
 fn changes_locked(before: u64, after: u64) -> bool {
-    const RESTRICTIONS: u64 = 0xf; // ST_RDONLY, ST_NOSUID, ST_NODEV, ST_NOEXEC
+    const RESTRICTIONS: u64 = ST_RDONLY | 0xe; // ST_NOSUID, ST_NODEV, ST_NOEXEC
     const ATIME: u64 = 0x1c00; // ST_NOATIME, ST_NODIRATIME, ST_RELATIME
     before & !after & RESTRICTIONS != 0 || (before ^ after) & ATIME != 0
 }
@@ -254,8 +257,16 @@ impl Init {
             other => other?,
         }
         set_attributes(mount, true, &attr(set_recursive, clear_recursive))?;
-        if locked && changes_locked(before, sys::mount_flags(mount).at(Op::Stat)?) {
-            return Err(Fail { op: Op::MountSetattr, errno: EPERM });
+        if locked {
+            let after = sys::mount_flags(mount).at(Op::Stat)?;
+            if changes_locked(before, after) {
+                return Err(Fail { op: Op::MountSetattr, errno: EPERM });
+            }
+            // The filesystem is read-only, and the mount may have been too: `mount -o ro` makes
+            // both so. It stays, whatever becomes of the filesystem.
+            if before & after & ST_RDONLY != 0 {
+                set_attributes(mount, false, &attr(MOUNT_ATTR_RDONLY, 0))?;
+            }
         }
         let directory = sys::statx(mount, c"", AT_EMPTY_PATH).at(Op::Stat)?.kind() == sys::S_IFDIR;
         let rootfd = self.fd(Reg::ROOT)?;
