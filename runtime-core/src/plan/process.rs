@@ -64,8 +64,9 @@ pub(super) fn compile(
     let step = Step::PrepareExecute { arguments: list.get(), environment: variables.get() };
     plan.push("/process/args", &step);
 
-    let (files, others): (Vec<_>, Vec<_>) =
-        limits(process, spec).partition(|(_, limit)| limit.typ() == PosixRlimitType::RlimitNofile);
+    let (last, others): (Vec<_>, Vec<_>) = limits(process, spec).partition(|(_, limit)| {
+        matches!(limit.typ(), PosixRlimitType::RlimitNofile | PosixRlimitType::RlimitAs)
+    });
     set_limits(plan, &others);
     security::label(plan, process, spec)?;
     let keep = match start {
@@ -88,8 +89,8 @@ pub(super) fn compile(
     if let Start::Await { listener, hooks } = start {
         plan.push("", &Step::AwaitStart { listener, hooks });
     }
-    // Nothing is opened any more: whoever waited needed a descriptor to be started.
-    set_limits(plan, &files);
+    // Nothing is opened or mapped any more: whoever waited needed both to be started.
+    set_limits(plan, &last);
     let first = ctx.options.preserve_fds.saturating_add(3);
     plan.push("", &Step::CloseFrom { first });
     security::seccomp(plan, ctx);

@@ -154,6 +154,20 @@ fn limits_are_raised() {
     assert_eq!(case.sh("ulimit -n").trim(), (hard + 1).to_string());
 }
 
+/// Who starts a container brings a page for init to map: there is room for that, whatever is left
+/// for the program.
+#[test]
+fn an_address_space_without_room() {
+    let mut case = case!();
+    case.process()["rlimits"] = json!([{"type": "RLIMIT_AS", "soft": 4096, "hard": 4096}]);
+    case.script("true");
+    let container = case.create();
+    container.start().unwrap();
+    // What execve(2) does with a program that is too large.
+    assert!(!container.wait().unwrap().success());
+    container.delete().unwrap();
+}
+
 /// Without the privilege the error names limit and errno.
 #[test]
 fn limits_that_cannot_be_raised_are_named() {

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::{At, Fail, Init, Outcome};
 use crate::page::{
-    MAP_RECURSIVE, MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, Op,
+    MAP_RECURSIVE, MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, Op, Page,
     REPLY_COMMIT, REPLY_GO, REPLY_START, ROLE_INNER, Sync,
 };
 use crate::sys::{
@@ -145,11 +145,12 @@ impl Init {
             REPLY_COMMIT => {}
             _ => return Err(Fail { op: Op::Receive, errno: EPROTO }),
         }
-        self.control = None;
         let (listener, Some(signals)) = (self.fd(listener)?, signals) else {
             return Err(Fail { op: Op::Receive, errno: EPROTO });
         };
         loop {
+            // Whoever had it sees its end.
+            self.control = None;
             await_readable(listener, &signals)?;
             let connection = match sys::accept(listener) {
                 Ok(connection) => connection,
@@ -176,14 +177,15 @@ impl Init {
     /// Reports on another page from now on. So a created container, which may wait for long, holds
     /// no descriptor of its creator's page.
     fn turn_to(&mut self, page: &Fd) -> Outcome {
-        let length = sys::file_size(page.raw()).at(Op::Memory)?;
-        let (page, _) = sys::map_page(page.raw(), length).at(Op::Memory)?;
-        page.role.store(ROLE_INNER, Relaxed);
-        page.step.store(self.page.step.load(Relaxed), Relaxed);
-        page.code.store(self.page.code.load(Relaxed), Relaxed);
-        page.inner.store(self.page.inner.load(Relaxed), Relaxed);
+        let Page { role, step, code, inner, .. } = self.page;
+        let (now, kind, pid) = (step.load(Relaxed), code.load(Relaxed), inner.load(Relaxed));
         // Times are the creator's.
-        (self.page, self.times) = (page, None);
+        self.times = None;
+        sys::replace_page(self.page, page.raw()).at(Op::Memory)?;
+        role.store(ROLE_INNER, Relaxed);
+        step.store(now, Relaxed);
+        code.store(kind, Relaxed);
+        inner.store(pid, Relaxed);
         Ok(())
     }
 }

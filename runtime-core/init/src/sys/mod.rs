@@ -454,6 +454,19 @@ pub(crate) fn map_page(
     }
 }
 
+/// Puts another file's page where one is mapped, which takes no more memory and lets go of that.
+pub(crate) fn replace_page(page: &'static crate::page::Page, fd: i32) -> Result<()> {
+    use crate::page::TIMES_AT;
+    // Beyond the end of a file there is only SIGBUS.
+    if file_size(fd)? < TIMES_AT {
+        return Err(EINVAL);
+    }
+    let (address, flags) = ((&raw const *page) as usize, MAP_SHARED | MAP_FIXED);
+    // It begins with `page`, and what `map_page` mapped there has at least as much. All that is
+    // in both are atomics, which others may change at any time.
+    call!(MMAP, address, TIMES_AT, PROT_READ | PROT_WRITE, flags, fd, 0).map(drop)
+}
+
 /// Fresh zeroed memory for as long as the process lives.
 pub(crate) fn allocate(words: usize) -> Result<&'static mut [usize]> {
     let length = words.checked_mul(size_of::<usize>()).ok_or(EINVAL)?;
