@@ -18,7 +18,7 @@ use crate::plan::{self, Passed, Plan};
 use crate::process::Process;
 use crate::procfs::{self, Proc, ProcessDir};
 use crate::runtime::Shared;
-use crate::spawn::{Conversation, Event, Inner, Spawn};
+use crate::spawn::{Conversation, Event, Inner, Spawn, protocol_error};
 use crate::spec::namespaces::Namespaces;
 use crate::state::Record;
 use crate::sys::required::{self, EVERY_CONTAINER};
@@ -191,7 +191,7 @@ impl Target<'_> {
                         listener.hand_over(&conversation.report, inner.pid, pidfd, &state)?;
                     }
                 }
-                Event::Created | Event::MapIds { .. } => {}
+                Event::Created | Event::MapIds { .. } => return Err(protocol_error()),
                 Event::End => return Ok(()),
             }
         }

@@ -11,7 +11,7 @@ use super::state::{Status, oci_state};
 use super::{Container, failure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, Kind};
-use crate::spawn::{Conversation, Event};
+use crate::spawn::{Conversation, Event, protocol_error};
 use crate::state::Phase;
 
 impl Container {
@@ -103,7 +103,9 @@ impl Container {
                     hand_over(&conversation, listener).inspect_err(|_| self.end(&process.pidfd))?;
                 }
                 Event::End => break,
-                Event::Cloned | Event::Sync(_) | Event::MapIds { .. } | Event::Created => {}
+                Event::Cloned | Event::Sync(_) | Event::MapIds { .. } | Event::Created => {
+                    return Err(protocol_error());
+                }
             }
         }
         let argument =

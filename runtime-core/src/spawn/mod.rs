@@ -297,7 +297,8 @@ impl Drop for Conversation {
     }
 }
 
-fn protocol_error() -> Error {
+/// What init sent has no place in this conversation. Left unanswered, both would wait for ever.
+pub(crate) fn protocol_error() -> Error {
     Error::system("init sent what it never sends", Errno::PROTO)
 }
 
