@@ -50,6 +50,7 @@ impl Container {
                 ));
             }
         };
+        record.check_startable()?;
         let spec = self.spec()?;
         let pid = record.init.as_ref().map_or(0, |init| init.pid.unsigned_abs());
         let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());

@@ -10,9 +10,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::intel_rdt::Group;
 use crate::procfs::{Namespaces, ProcessId};
 
-/// Goes up when a program that knows only the version before would misread the file. Fields
-/// that can be left out may be added without that.
-const VERSION: u32 = 1;
+/// Goes up when a program that knows only the version before would misread the file, or what it
+/// says to the init of a created container. Fields that can be left out may be added without that.
+const VERSION: u32 = 2;
+
+/// From this one on, init expects a report page from who starts it.
+const STARTS_WITH_PAGE: u32 = 2;
 
 /// How far a container's life had come when its record was written. Whether the process still
 /// lives is not recorded: that is asked of the kernel.
@@ -99,6 +102,17 @@ impl Record {
     pub(crate) fn unknown(id: &str) -> Self {
         let nobody = ProcessId { pid: 0, start_time: 0, pid_namespace: 0, boot: String::new() };
         Self { creator: None, created: String::new(), ..Self::new(id, nobody) }
+    }
+
+    /// That the container's init speaks this program's language: its creator may have been an
+    /// older one.
+    pub(crate) fn check_startable(&self) -> Result<()> {
+        if self.version < STARTS_WITH_PAGE {
+            let message = "the container was created by an older hoist, which alone can start it; \
+                           delete it by force and create it again";
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        Ok(())
     }
 
     pub(super) fn to_json(&self) -> Result<Vec<u8>> {
@@ -202,6 +216,15 @@ mod tests {
     }
 
     #[test]
+    fn an_older_record_is_read_but_its_init_not_started() {
+        let mut record = Record::new("web-1", creator());
+        record.check_startable().unwrap();
+        record.version = 1;
+        let read = Record::parse(&record.to_json().unwrap(), "web-1").unwrap();
+        assert_eq!(read.check_startable().unwrap_err().kind(), ErrorKind::State);
+    }
+
+    #[test]
     fn what_is_damaged_or_newer_says_so() {
         let json = Record::new("web-1", creator()).to_json().unwrap();
         for end in 0..json.len() {
@@ -209,7 +232,8 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::State);
             assert!(error.to_string().contains("delete --force"), "{error}");
         }
-        let error = Record::parse(br#"{"version":2,"who":"knows"}"#, "web-1").unwrap_err();
+        let newer = format!("{{\"version\":{},\"who\":\"knows\"}}", VERSION + 1);
+        let error = Record::parse(newer.as_bytes(), "web-1").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::State);
         assert!(error.to_string().contains("newer hoist"), "{error}");
     }

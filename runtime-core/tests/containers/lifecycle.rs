@@ -143,6 +143,23 @@ fn two_start_at_once() {
     end(container);
 }
 
+/// The init of an older hoist expects another conversation: it is left waiting, and can be deleted.
+#[test]
+fn an_older_hoists_container_is_not_started() {
+    let mut case = case!();
+    case.script("true");
+    let container = case.create();
+    let file = case.dir.join("state").join(&case.id).join("state.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    record["version"] = json!(1);
+    fs::write(&file, record.to_string()).unwrap();
+    let error = container.start().unwrap_err();
+    assert_error(&error, ErrorKind::State, "", "created by an older hoist");
+    assert_eq!(container.state().unwrap().status, Status::Created);
+    container.delete_force().unwrap();
+    case.assert_nothing_left();
+}
+
 /// The sections of other platforms and unknown members mean nothing here (config.md,
 /// "Extensibility").
 #[test]
