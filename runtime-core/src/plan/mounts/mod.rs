@@ -275,6 +275,11 @@ impl Entry {
     ) -> Result<()> {
         let What::Bind { source, inside, recursive, idmap } = &self.what else { return Ok(()) };
         let (map, idmap_recursive) = match idmap {
+            Some((Mapping::Joined, _)) if *inside => {
+                let message = "what is inside the root can't be mapped like a user namespace that \
+                               is joined: give the mount uidMappings and gidMappings";
+                return Err(Error::unsupported(&self.pointer, message));
+            }
             Some((map, tree)) => (map.register(plan, joined, &self.pointer)?, *tree),
             None => (Reg::NONE, false),
         };

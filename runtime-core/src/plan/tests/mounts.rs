@@ -112,6 +112,22 @@ fn sources_inside_the_root() {
     config["mounts"] = mapped.clone();
     let line = lines(&compile(&config), "open-tree").remove(0);
     assert_eq!(line, "open-tree source=/a inside out=fd80 idmap=fd1  # /mounts/0");
+    // What a joined user namespace maps isn't known, so it can't be asked for.
+    let mut joining = with_user_namespace(json!([
+        {"source": "rootfs/a", "destination": "/b", "options": ["bind", "idmap"]}]));
+    joining["linux"]["namespaces"].as_array_mut().unwrap().pop();
+    joining["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"type": "user", "path": "/proc/7/ns/user"}));
+    for maps in ["uidMappings", "gidMappings"] {
+        joining["linux"].as_object_mut().unwrap().remove(maps);
+    }
+    let (pointer, message) = refused(&joining, &facts());
+    assert_eq!(pointer, "/mounts/0");
+    assert!(message.contains("give the mount uidMappings and gidMappings"), "{message}");
+    joining["mounts"] = mapped.clone();
+    assert_eq!(lines(&compile(&joining), "map-ids").len(), 1);
     // In its user namespace inner has no privileges over the filesystem: it asks the library.
     let plan = compile(&with_user_namespace(mapped));
     let tree = "open-tree source=/a inside out=fd86  # /mounts/0";
