@@ -24,7 +24,7 @@ use crate::runtime::Shared;
 use crate::seccomp::Filter;
 use crate::signal::Signal;
 use crate::spawn::idmap;
-use crate::spawn::{Conversation, Event, Spawn};
+use crate::spawn::{Conversation, Event, Spawn, protocol_error};
 use crate::spec::Bundle;
 use crate::spec::namespaces::Namespaces;
 use crate::state::{Locked, Phase, Record, StateDir};
@@ -328,11 +328,9 @@ impl Work<'_> {
                     }
                 }
                 Event::MapIds { tree, map, recursive } => {
-                    let what = self.plan.passed().get(map).ok_or_else(gone)?;
-                    if let Err(error) = holders.apply(what, tree.as_fd(), recursive) {
-                        let step = conversation.report.read()?.step;
-                        let step = self.plan.step(step);
-                        return Err(error.with_pointer(step.map_or("", |step| step.pointer())));
+                    let map = self.plan.passed().get(map).ok_or_else(protocol_error)?;
+                    if let Err(error) = holders.apply(map, tree.as_fd(), recursive) {
+                        return Err(failure::in_step(&conversation.report, &self.plan, error)?);
                     }
                     conversation.go()?;
                 }

@@ -11,6 +11,9 @@ use crate::spawn::report::{Report, Snapshot};
 /// What everything that keeps a process from being started begins with, as in runc.
 const START: &str = "unable to start container process";
 
+/// The same for all that isn't the program itself.
+const DURING_INIT: &str = "unable to start container process: error during container init";
+
 /// The step that leads to the user's program, if it is executed at all.
 const EXECUTE: &str = "execute";
 const FIND: &str = "find-program";
@@ -70,9 +73,30 @@ pub(crate) fn of_container(
     argument: &str,
 ) -> Result<Option<Error>> {
     Ok(of(report, plan, argument)?.map(|error| match error.kind() {
-        ErrorKind::Step => error.in_context(&format!("{START}: error during container init")),
+        ErrorKind::Step => error.in_context(DURING_INIT),
         _ => error,
     }))
+}
+
+/// [`of_container`] for what the library did in init's stead, while init waits in that step.
+pub(crate) fn in_step(report: &Report, plan: &Plan, error: Error) -> Result<Error> {
+    let Some(planned) = plan.step(report.read()?.step) else { return Ok(error) };
+    let error = match asked_for(plan, &planned.step()).as_ref().and_then(mounting) {
+        Some(what) => error.in_context(&what),
+        None => error,
+    };
+    Ok(error
+        .in_context(DURING_INIT)
+        .with_step(planned.index(), planned.name())
+        .with_pointer(planned.pointer()))
+}
+
+/// The step that opened what `step` wants to be mapped.
+fn asked_for<'a>(plan: &'a Plan, step: &Step<'_>) -> Option<Step<'a>> {
+    let Step::MapIds { tree, .. } = *step else { return None };
+    plan.steps()
+        .map(|planned| planned.step())
+        .find(|step| matches!(step, Step::OpenTree { out, .. } if *out == tree))
 }
 
 /// What was to be mounted, in runc's words.

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{self, IdMap, Passed};
 use crate::procfs::Proc;
 use crate::spawn::image::InitImage;
-use crate::spawn::{Event, Spawn, idmap};
+use crate::spawn::{Event, Spawn, idmap, protocol_error};
 use crate::stdio::Stdio;
 
 /// The user namespaces of a plan, by their maps.
@@ -24,8 +24,8 @@ impl Holders {
     /// Maps a mount that inner has opened.
     pub(crate) fn apply(&self, what: &Passed, tree: BorrowedFd<'_>, recursive: bool) -> Result<()> {
         let map = if let Passed::IdMap(map) = what { self.get(map) } else { None };
-        let gone = || Error::new(ErrorKind::Step, "the user namespace for an id mapping is gone");
-        crate::sys::mount::map_ids(tree, map.ok_or_else(gone)?, recursive).map_err(|errno| {
+        let map = map.ok_or_else(protocol_error)?;
+        crate::sys::mount::map_ids(tree, map, recursive).map_err(|errno| {
             Error::system("mount_setattr: map the ids of a mount", errno).with_kind(ErrorKind::Step)
         })
     }

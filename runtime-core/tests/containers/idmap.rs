@@ -171,7 +171,10 @@ fn what_cannot_be_mapped_inside_the_root() {
     case.bind(&inside, "/v", &["rbind", "idmap"]);
     let pointer = format!("/mounts/{}", case.mounts().len() - 1);
     let error = case.fails();
-    assert_error(&error, ErrorKind::Step, &pointer, "mount_setattr: map the ids of a mount");
+    let words = "unable to start container process: error during container init: error mounting \
+                 \"/proc\": mount_setattr: map the ids of a mount";
+    assert_error(&error, ErrorKind::Step, &pointer, words);
+    assert!(error.to_string().contains("map-ids"), "{error}");
 }
 
 #[test]
