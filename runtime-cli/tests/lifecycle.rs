@@ -385,8 +385,32 @@ fn an_unprivileged_user() {
         config["linux"]["readonlyPaths"] = serde_json::json!([]);
         remove(config, "pid");
     });
+    // In two steps, and removed before it is started: nothing of it is left.
+    let create = || {
+        let mut command = Command::new(&program);
+        command.arg("--root").arg(bench.directory.join("own-state")).args(["create", &bench.a]);
+        command.current_dir(bench.bundle()).uid(USER).gid(USER).stdin(Stdio::null());
+        assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        let state = hoist(&["state", &bench.a]);
+        assert_ok(&state);
+        let state: serde_json::Value = serde_json::from_slice(&state.stdout).unwrap();
+        assert_eq!(state["status"], "created");
+        format!("/proc/{}/stat", state["pid"])
+    };
+    let steps = |what: &str| {
+        let process = create();
+        assert_ok(&hoist(&["delete", "--force", &bench.a]));
+        eventually(&format!("{what}: its process is gone"), || !exists(&process));
+        create();
+        assert_ok(&hoist(&["start", &bench.a]));
+        eventually("it ends", || {
+            text(&hoist(&["state", &bench.a]).stdout).contains(r#""stopped""#)
+        });
+        assert_ok(&hoist(&["delete", &bench.a]));
+    };
     let warning = "Such configuration is strongly discouraged";
     assert!(runs("a shared pid namespace").contains(warning));
+    steps("a shared pid namespace");
     let join = |config: &mut serde_json::Value| {
         remove(config, "user");
         let linux = config["linux"].as_object_mut().unwrap();
@@ -397,9 +421,11 @@ fn an_unprivileged_user() {
     };
     bench.configure(join);
     assert!(runs("both").contains(warning));
+    steps("both");
     bench.configure(|config| *config = alone.clone());
     bench.configure(join);
     assert_eq!(runs("a joined user namespace"), "");
+    steps("a joined user namespace");
 
     assert_ok(&hoist(&["delete", "--force", &bench.b]));
     assert_eq!(text(&hoist(&["list", "--quiet"]).stdout), "");

@@ -326,6 +326,9 @@ impl ProcessDir {
 
     /// True while the process is hoist-init: its executable is the anonymous file that init is
     /// kept in, and not yet the user's program.
+    ///
+    /// Where the caller may not look it is init too: that hides from those without privileges
+    /// (decision 0009), and execve(2) is what ends it.
     pub(crate) fn is_init(&self) -> Result<bool> {
         match rustix::fs::readlinkat(&self.fd, "exe", Vec::new()) {
             Ok(target) => Ok(matches!(
@@ -333,6 +336,7 @@ impl ProcessDir {
                 b"/memfd:hoist-init (deleted)" | b"/hoist-init" | b"hoist-init"
             )),
             Err(Errno::NOENT | Errno::SRCH) => Ok(false),
+            Err(Errno::ACCESS | Errno::PERM) => Ok(true),
             Err(errno) => Err(self.fail("look at a process's executable", "exe", errno)),
         }
     }

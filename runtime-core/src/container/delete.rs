@@ -52,11 +52,7 @@ impl Container {
             Err(error) if error.kind() == ErrorKind::State && force => Record::unknown(self.id()),
             Err(error) => return Err(error),
         };
-        let (status, process) = match self.look(&record) {
-            Ok(found) => found,
-            Err(_) if force => (Status::Stopped, None),
-            Err(error) => return Err(error),
-        };
+        let (status, process) = if force { self.look_to_kill(&record) } else { self.look(&record)? };
         if !force && !matches!(status, Status::Stopped | Status::Created) {
             // runc's wording.
             return Err(Error::new(
@@ -105,7 +101,7 @@ impl Container {
 
     fn kill_before_lock(&self) {
         let Ok(Some(record)) = self.dir.record() else { return };
-        let Ok((status, process)) = self.look(&record) else { return };
+        let (status, process) = self.look_to_kill(&record);
         if let Some(process) = process {
             let _ = pidfd::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
         } else if status == Status::Stopped {
@@ -114,6 +110,16 @@ impl Container {
         if let Ok(cgroup) = self.cgroup_or_default(&record) {
             let _ = cgroup.kill_all(Signal::KILL);
         }
+    }
+
+    /// As [`look`](Self::look). If that fails, the first process is found all the same if it can
+    /// be: without a cgroup nothing else leads to it.
+    fn look_to_kill(&self, record: &Record) -> (Status, Option<HostProcess>) {
+        self.look(record).unwrap_or_else(|_| {
+            let init = record.init.as_ref();
+            let found = init.and_then(|init| Proc::open().ok()?.find(init).ok().flatten());
+            (Status::Stopped, found)
+        })
     }
 
     fn cgroup_or_default(&self, record: &Record) -> Result<Cgroup> {
