@@ -83,6 +83,8 @@ impl Cgroup {
         if existed {
             self.refuse_used()?;
         }
+        // Also where it is new: it inherits the state of those above it.
+        self.refuse_frozen()?;
         self.apply_limits(plan)?;
         if let Some(dir) = self.legacy_dir("cpuset") {
             make::inherit_cpuset(dir)?;
@@ -104,7 +106,7 @@ impl Cgroup {
                 return Err(Error::new(ErrorKind::Cgroup, message).with_file(dir.path()));
             }
         }
-        self.refuse_frozen()
+        Ok(())
     }
 
     /// Nor must it be frozen, by itself or with one above it: the container's first process would

@@ -323,9 +323,16 @@ fn a_frozen_cgroup_is_refused() {
     let (file, frozen) =
         if unified() { ("cgroup.freeze", "1") } else { ("freezer.state", "FROZEN") };
     write(&dir.join(file), frozen);
-    let error = case.run().unwrap_err();
+    let itself = case.run().unwrap_err();
+    // A new one below it.
+    case.linux()["cgroupsPath"] = json!(format!("/{}/new", case.id));
+    let below = case.run().unwrap_err();
+    let left = dir.join("new").exists();
     let _ = fs::remove_dir(&dir);
-    assert_error(&error, ErrorKind::Cgroup, "", "unexpectedly frozen");
+    for error in [itself, below] {
+        assert_error(&error, ErrorKind::Cgroup, "", "unexpectedly frozen");
+    }
+    assert!(!left);
     case.assert_nothing_left();
 }
 

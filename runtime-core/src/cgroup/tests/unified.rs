@@ -111,6 +111,10 @@ fn life() {
 
     cgroup.freeze().unwrap();
     assert!(cgroup.is_frozen().unwrap());
+    let below = cleanup.paths("a/b/new");
+    let error = Cgroup::create(&host, &below, &Request::default()).unwrap_err();
+    assert_eq!(error.message(), "container's cgroup unexpectedly frozen");
+    assert!(Cgroup::open(&host, &below).unwrap().unified.is_none());
     cgroup.thaw().unwrap();
     eventually("thawed", || !cgroup.is_frozen().unwrap());
     // A container may nest cgroups as deep as it likes.
