@@ -402,6 +402,9 @@ fn an_unprivileged_user() {
         assert_ok(&hoist(&["delete", "--force", &bench.a]));
         eventually(&format!("{what}: its process is gone"), || !exists(&process));
         create();
+        // What the image runs must not reach init.
+        let output = hoist(&["exec", &bench.a, "true"]);
+        assert!(!output.status.success(), "{what}");
         assert_ok(&hoist(&["start", &bench.a]));
         eventually("it ends", || {
             text(&hoist(&["state", &bench.a]).stdout).contains(r#""stopped""#)

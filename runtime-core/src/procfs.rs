@@ -341,6 +341,11 @@ impl ProcessDir {
         }
     }
 
+    /// Its files here are root's, as they are while it isn't dumpable (proc(5)).
+    pub(crate) fn is_roots(&self) -> bool {
+        rustix::fs::statat(&self.fd, "status", AtFlags::empty()).is_ok_and(|stat| stat.st_uid == 0)
+    }
+
     /// How many threads there are, proc_pid_task(5).
     fn threads(&self) -> usize {
         let task = beneath(&self.fd, "task", OFlags::RDONLY | OFlags::DIRECTORY);

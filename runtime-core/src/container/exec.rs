@@ -72,6 +72,14 @@ impl Container {
         }
 
         check_namespaces(&record.namespaces, &init.dir.namespaces()?)?;
+        // Where init has to be dumpable, the process could trace it, which has no seccomp filter
+        // yet, and take its start socket (decision 0009).
+        let privileged = super::facts::caller().borrow(self.id()).privileged;
+        if init.dir.is_init()? && (!privileged || !init.dir.is_roots()) {
+            return Err(wrong_state(
+                "cannot exec in a container that was created without privileges and not started",
+            ));
+        }
         let cgroup = self.cgroup(&record)?;
         let target = Target {
             shared: &self.shared,

@@ -9,7 +9,7 @@ use hoist_init::wire::{Reg, Step};
 use super::Passed;
 use super::builder::{Builder, path, text};
 use super::context::{Context, Placement};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The order in which namespaces are joined, but for the user namespace. The mount namespace
 /// comes last: joining it changes the root and the working directory.
@@ -61,6 +61,10 @@ pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>) -> Result<Opened> {
     }
     // Who has the privilege for all of it loses it in the user namespace, and joins that last;
     // who hasn't gets it there.
+    if !ctx.facts.privileged && namespaces.path(Kind::User).is_some() {
+        // Who is there already may have capabilities over what joins.
+        plan.push("", &Step::NotDumpable {});
+    }
     let mut join = |kind: Kind| {
         if let Some((_, fd)) = joins.iter().find(|(joined, _)| *joined == kind) {
             plan.push(pointer(ctx, kind), &Step::JoinNamespace { fd: *fd, flag: flag(kind) });
@@ -151,7 +155,7 @@ pub(super) fn complete(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -
     if !time_outside(ctx) {
         unshare_time(plan, ctx)?;
     }
-    if !ctx.facts.privileged && !has_no_neighbours(ctx) {
+    if !ctx.facts.privileged && !namespaces.is_new(Kind::User) {
         plan.push("", &Step::NotDumpable {});
     }
     // Only now, in its cgroup: a new namespace begins there; and from inside of one, cgroup2 with
@@ -168,18 +172,14 @@ pub(super) fn complete(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -
 /// What an unprivileged caller looks at in `/proc/PID` (maps, namespaces) belongs to root while a
 /// process isn't dumpable, and the kernel makes it so whenever the process becomes another user
 /// (proc(5), `PR_SET_DUMPABLE`).
+///
+/// Only in a new user namespace: there nobody but its owner, who is the caller, has capabilities
+/// over the process (user_namespaces(7), ptrace(2)). In one that is joined others may have them, and
+/// a pid namespace hides the process from none of those who are in one above it.
 pub(super) fn stay_accessible(plan: &mut Builder, ctx: &Context<'_>) {
-    if !ctx.facts.privileged && ctx.user_namespace() && has_no_neighbours(ctx) {
+    if !ctx.facts.privileged && ctx.namespaces().is_new(Kind::User) {
         plan.push("", &Step::Dumpable {});
     }
-}
-
-/// Nobody inside can trace the process before its program runs: in a pid namespace of its own it
-/// is seen by nobody, and in a user namespace of its own only the owner, who is the caller, has
-/// capabilities over it.
-fn has_no_neighbours(ctx: &Context<'_>) -> bool {
-    let namespaces = ctx.namespaces();
-    namespaces.is_new(Kind::Pid) || namespaces.is_new(Kind::User)
 }
 
 /// What inner sets up in its namespaces before it comes to the mounts.
@@ -227,6 +227,11 @@ fn unshare_time(plan: &mut Builder, ctx: &Context<'_>) -> Result<()> {
             let (secs, nanosecs) = parts(Some(offset));
             lines.push_str(&format!("{clock} {secs} {nanosecs}\n"));
         }
+    }
+    if !lines.is_empty() && !ctx.facts.privileged && ctx.namespaces().path(Kind::User).is_some() {
+        // Outer is not dumpable there, so its file for them is root's.
+        let message = "time offsets in a user namespace that is joined need privileges";
+        return Err(Error::unsupported("/linux/timeOffsets", message));
     }
     let lines = text(lines, "/linux/timeOffsets")?;
     let (monotonic_sec, monotonic_nsec) = parts(offset("monotonic"));

@@ -75,7 +75,8 @@ pub(super) fn compile(
     };
     plan.push("", &Step::CloseHost { keep });
     security::compile(plan, ctx, process);
-    // The image's programs don't run yet, which an `exec` must hide from.
+    // An `exec` hides from the image's programs. None of them runs beside a container's init:
+    // `exec` refuses to start one there.
     if !matches!(start, Start::Now) {
         namespaces::stay_accessible(plan, ctx);
     }
