@@ -410,6 +410,16 @@ fn an_unprivileged_user() {
             text(&hoist(&["state", &bench.a]).stdout).contains(r#""stopped""#)
         });
         assert_ok(&hoist(&["delete", &bench.a]));
+        // Its namespaces are known once its program runs.
+        bench.arguments(&["sleep", "1000"]);
+        create();
+        assert_ok(&hoist(&["start", &bench.a]));
+        let record = fs::read(bench.directory.join("own-state").join(&bench.a).join("state.json"));
+        let record: serde_json::Value = serde_json::from_slice(&record.unwrap()).unwrap();
+        assert!(record["namespaces"]["user"].is_u64(), "{what}: {record}");
+        assert_ok(&hoist(&["exec", &bench.a, "true"]));
+        assert_ok(&hoist(&["delete", "--force", &bench.a]));
+        bench.arguments(&["id", "-u"]);
     };
     let warning = "Such configuration is strongly discouraged";
     assert!(runs("a shared pid namespace").contains(warning));

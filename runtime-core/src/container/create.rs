@@ -360,6 +360,12 @@ impl Work<'_> {
                         return Err(error);
                     }
                     if fused {
+                        let inner = conversation.inner().ok_or_else(gone)?;
+                        let dir = proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?;
+                        let record = self.record.as_mut().ok_or_else(gone)?;
+                        if dir.is_some_and(|dir| super::record_namespaces(record, &dir)) {
+                            locked.write_record(record)?;
+                        }
                         return self.run_hooks(Kind::Poststart, Status::Running);
                     }
                     return Err(gone());
@@ -485,9 +491,8 @@ impl Work<'_> {
         let identity = proc.identify(inner.pid()?)?.ok_or_else(gone)?;
         let dir = proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?.ok_or_else(gone)?;
         let mut namespaces = match dir.namespaces() {
-            // Among others whose user namespace it shares it hides from them; so it does from a
-            // caller without privileges.
-            Err(error) if error.errno() == Some(Errno::ACCESS.raw_os_error()) => {
+            // Until its program runs: `record_namespaces`.
+            Err(error) if error.errno() == Some(Errno::ACCESS.raw_os_error()) && self.hides() => {
                 procfs::Namespaces::new()
             }
             other => other?,
@@ -502,6 +507,13 @@ impl Work<'_> {
         record.namespaces = namespaces;
         record.phase = if fused { Phase::Started } else { Phase::Created };
         locked.write_record(record)
+    }
+
+    /// Init hides from a caller without privileges among others whose user namespace it joins
+    /// (decision 0009).
+    fn hides(&self) -> bool {
+        let privileged = facts::caller().borrow("").privileged;
+        !privileged && !Namespaces::of(self.bundle.spec()).is_new(LinuxNamespaceType::User)
     }
 
     fn finish(mut self, locked: Locked, done: Done) -> Result<Container> {

@@ -28,7 +28,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Join;
 use crate::process::{self, ExitStatus};
-use crate::procfs::{Proc, Process as HostProcess};
+use crate::procfs::{Proc, Process as HostProcess, ProcessDir};
 use crate::runtime::Shared;
 use crate::signal::Signal;
 use crate::spawn::Inner;
@@ -330,6 +330,18 @@ fn join_of<'a>(inner: &'a Inner, rootfs: &'a Path) -> Result<Join<'a>> {
         namespaces: differing(&proc.own_namespaces()?, &theirs),
         rootfs,
     })
+}
+
+/// Records the namespaces of a container whose init has hidden them, now that its program runs.
+/// Some programs hide as well: those that their user can't read (proc(5), `PR_SET_DUMPABLE`).
+fn record_namespaces(record: &mut Record, dir: &ProcessDir) -> bool {
+    if record.namespaces.is_empty()
+        && let Ok(namespaces) = dir.namespaces()
+    {
+        record.namespaces = namespaces;
+        return true;
+    }
+    false
 }
 
 /// CLONE_NEW* of the namespaces that differ: setns(2) into one's own user namespace is an error,
