@@ -118,6 +118,13 @@ fn commands_without_a_system_call() {
         let bundle = Bundle::load(lab.bundle()).expect("a bundle");
         let runtime = lab.runtime();
         let container = runtime.run_with("one", bundle, options).expect("a container");
+        let mut config = lab.config(&["sleep", "1000"]);
+        let path = format!("{}-two", config["linux"]["cgroupsPath"].as_str().expect("a path"));
+        config["linux"]["cgroupsPath"] = json!(path);
+        lab.write_config(&config);
+        let bundle = Bundle::load(lab.bundle()).expect("a bundle");
+        let options = CreateOptions::new().stdio(Stdio::null());
+        let created = runtime.create_with("two", bundle, options).expect("a container");
         let finished = run(&lab, "commands", r#"exec "$@""#, denied, libc::ENOSYS);
         let results = results(&finished);
         println!("without {denied}: {results:?}");
@@ -126,9 +133,12 @@ fn commands_without_a_system_call() {
             result.ends_with(": ok")
                 || missing.iter().any(|call| is_clear(result, &[*call], "(ENOSYS)"))
         };
-        if results.len() != 5 || !results.iter().all(|result| clear(&result)) {
+        if results.len() != 6 || !results.iter().all(|result| clear(&result)) {
             wrong.push(format!("without {denied}: {}", finished.text));
         }
+        let status = if results.contains(&"start: ok") { "running" } else { "created" };
+        assert_eq!(created.state().expect("a state").status.to_string(), status);
+        created.delete_force().expect("delete");
         if results.contains(&"delete: ok") {
             wrong.extend(lab.left().into_iter().map(|left| format!("without {denied}: {left}")));
         } else {
@@ -198,6 +208,7 @@ fn commands() {
     }
     let runtime = Runtime::builder().root(prepare().join("state")).build().expect("a runtime");
     let one = || runtime.container("one");
+    tell("start", runtime.container("two").and_then(|two| two.start()));
     tell("state", one().and_then(|one| one.state().map(drop)));
     let exec = |container: hoist::Container| {
         let process = container.spec()?.process().clone().expect("a process");

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, Kind};
 use crate::spawn::{Conversation, Event, protocol_error};
 use crate::state::Phase;
+use crate::sys::required::{self, EVERY_CONTAINER, MEMFD_CREATE};
 
 impl Container {
     /// Starts the user's program in a created container (runtime-spec runtime.md, "start"): the
@@ -62,6 +63,10 @@ impl Container {
             _ => None,
         };
         let hooked = !Kind::StartContainer.of(spec.hooks().as_ref()).is_empty();
+        let poststart = !Kind::Poststart.of(spec.hooks().as_ref()).is_empty();
+        // Before init is told anything: it is as it was if they are missing.
+        required::check(if hooked || poststart { EVERY_CONTAINER } else { &[MEMFD_CREATE] })?;
+        Listener::check(filter.as_deref())?;
         // Hooks have connections of their own, one after the other, and theirs come first.
         let early = if hooked { None } else { Listener::of(filter.as_deref())? };
 
@@ -114,16 +119,17 @@ impl Container {
         if let Some(error) = failure::of_container(&conversation.report, None, &argument)? {
             return Err(error);
         }
+        super::record_namespaces(&mut record, &process.dir);
         record.phase = Phase::Started;
         locked.write_record(&record)?;
         let state = oci_state(&record, Status::Running, pid).to_string();
-        let ran = if Kind::Poststart.of(spec.hooks().as_ref()).is_empty() {
-            Ok(())
-        } else {
+        let ran = if poststart {
             let image = self.shared.image()?;
             hooks::run(Kind::Poststart, spec.hooks().as_ref(), state.as_bytes(), &|hook, stdio| {
                 hooks::launch_from_host(image, None, hook, stdio)
             })
+        } else {
+            Ok(())
         };
         if ran.is_err() {
             self.end(&process.pidfd);
