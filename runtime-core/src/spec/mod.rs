@@ -26,4 +26,5 @@ pub use default::DefaultSpec;
 pub use features::features;
 pub use process::parse_process;
 pub(crate) use process::validate_process;
+pub(crate) use resources::is_idle;
 pub use resources::{Limit, Resources};

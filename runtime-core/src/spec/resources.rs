@@ -280,6 +280,14 @@ impl AsRef<LinuxResources> for Resources {
     }
 }
 
+/// Whether the cgroup is to be idle: of the two members that say so `unified` has the last word.
+pub(crate) fn is_idle(resources: &LinuxResources) -> bool {
+    match resources.unified().as_ref().and_then(|unified| unified.get("cpu.idle")) {
+        Some(idle) => idle.trim() == "1",
+        None => resources.cpu().as_ref().and_then(LinuxCpu::idle) == Some(1),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;

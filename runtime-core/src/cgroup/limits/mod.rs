@@ -239,8 +239,14 @@ fn pids(resources: &LinuxResources, writes: &mut Vec<Write>) {
 
 /// The shares, unless the cgroup is to be idle: then they mean nothing, and the kernel takes none
 /// (sched_group_set_shares in kernel/sched/fair.c).
-fn shares(cpu: &LinuxCpu) -> Option<u64> {
-    given(cpu.shares()).filter(|_| cpu.idle() != Some(1))
+fn shares(resources: &LinuxResources, cpu: &LinuxCpu) -> Option<u64> {
+    given(cpu.shares()).filter(|_| !crate::spec::is_idle(resources))
+}
+
+/// cpu.idle, unless `unified` has it too: a cgroup that was idle for a moment has lost its weight.
+fn idle(resources: &LinuxResources, cpu: &LinuxCpu) -> Option<i64> {
+    let unified = resources.unified().as_ref();
+    cpu.idle().filter(|_| !unified.is_some_and(|unified| unified.contains_key("cpu.idle")))
 }
 
 /// cpuset.cpus and cpuset.mems, the same in both versions.

@@ -96,6 +96,24 @@ fn everything_that_docker_sets() {
     );
 }
 
+/// `unified` is written last, so what it says decides whether there is a weight.
+#[test]
+fn an_idle_cgroup_has_no_weight() {
+    let idle = json!({"cpu": {"idle": 1, "shares": 512}});
+    assert_eq!(writes(idle.clone(), Mode::Unified), ["cpu.idle=1"]);
+    assert_eq!(writes(idle, Mode::Legacy), ["cpu.idle=1"]);
+    let busy = json!({"cpu": {"idle": 1, "shares": 512}, "unified": {"cpu.idle": "0"}});
+    assert_eq!(writes(busy, Mode::Unified), ["cpu.weight=59", "cpu.idle=0"]);
+    for idle in [
+        json!({"cpu": {"shares": 512}, "unified": {"cpu.idle": "1"}}),
+        json!({"cpu": {"idle": 0, "shares": 512}, "unified": {"cpu.idle": "1\n"}}),
+    ] {
+        let writes = writes(idle, Mode::Unified);
+        assert_eq!(writes.len(), 1, "{writes:?}");
+        assert!(writes[0].starts_with("cpu.idle=1"), "{writes:?}");
+    }
+}
+
 #[test]
 fn no_limit() {
     let free = json!({"memory": {"limit": -1}, "pids": {"limit": -1}, "cpu": {"quota": -1}});

@@ -19,7 +19,7 @@ pub(super) fn translate(resources: &LinuxResources) -> Result<Vec<Write>> {
     let mut writes = Vec::new();
     super::cpuset(resources, &mut writes);
     if let Some(value) = resources.cpu() {
-        cpu(value, &mut writes)?;
+        cpu(resources, value, &mut writes)?;
     }
     super::pids(resources, &mut writes);
     if let Some(value) = resources.block_io() {
@@ -69,11 +69,11 @@ fn memory(memory: &LinuxMemory, writes: &mut Vec<Write>) -> Result<()> {
     Ok(())
 }
 
-fn cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
+fn cpu(resources: &LinuxResources, cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
     let mut set = |file, value: &dyn ToString, pointer: &str| {
         writes.push(Write::new("cpu", file, value.to_string(), pointer));
     };
-    if let Some(shares) = super::shares(cpu) {
+    if let Some(shares) = super::shares(resources, cpu) {
         // runc's wording.
         if shares < *SHARES.start() {
             return Err(invalid("cpu/shares", "the minimum allowed cpu-shares is 2"));
@@ -92,7 +92,7 @@ fn cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
     if let Some(burst) = cpu.burst() {
         set("cpu.cfs_burst_us", &burst, "cpu/burst");
     }
-    if let Some(idle) = cpu.idle() {
+    if let Some(idle) = super::idle(resources, cpu) {
         set("cpu.idle", &idle, "cpu/idle");
     }
     if let Some(period) = given(cpu.realtime_period()) {

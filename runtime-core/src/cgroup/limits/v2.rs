@@ -24,7 +24,7 @@ pub(super) fn translate(resources: &LinuxResources) -> Result<Vec<Write>> {
         block_io::unified(value, &mut writes)?;
     }
     if let Some(value) = resources.cpu() {
-        cpu(value, &mut writes)?;
+        cpu(resources, value, &mut writes)?;
     }
     super::cpuset(resources, &mut writes);
     super::hugetlb(resources, "max", &mut writes)?;
@@ -102,7 +102,7 @@ pub(super) fn weight(shares: u64) -> u64 {
     }
 }
 
-fn cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
+fn cpu(resources: &LinuxResources, cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
     for (value, pointer) in [
         (given(cpu.realtime_period()).is_some(), "cpu/realtimePeriod"),
         (given(cpu.realtime_runtime()).is_some(), "cpu/realtimeRuntime"),
@@ -111,7 +111,7 @@ fn cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
             return Err(unsupported(pointer, "cgroup v2 has no realtime limits"));
         }
     }
-    if let Some(shares) = super::shares(cpu) {
+    if let Some(shares) = super::shares(resources, cpu) {
         writes.push(Write::new("cpu", "cpu.weight", weight(shares), "cpu/shares"));
     }
     let quota = given(cpu.quota()).map(|quota| limit(quota.max(-1)));
@@ -131,7 +131,7 @@ fn cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
     if let Some(burst) = cpu.burst() {
         writes.push(Write::new("cpu", "cpu.max.burst", burst, "cpu/burst"));
     }
-    if let Some(idle) = cpu.idle() {
+    if let Some(idle) = super::idle(resources, cpu) {
         writes.push(Write::new("cpu", "cpu.idle", idle, "cpu/idle"));
     }
     Ok(())

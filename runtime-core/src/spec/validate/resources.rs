@@ -131,15 +131,10 @@ fn cpu(cpu: Option<&LinuxCpu>) -> Result<()> {
 /// An idle group has no weight, and the kernel takes none (sched_group_set_shares in
 /// kernel/sched/fair.c).
 fn idle(resources: &mut LinuxResources, warnings: &mut Vec<String>) {
-    let cpu = resources.cpu().as_ref();
-    let unified = resources.unified().as_ref().and_then(|unified| unified.get("cpu.idle"));
-    let idle = match unified {
-        Some(idle) => idle.trim() == "1",
-        None => cpu.and_then(LinuxCpu::idle) == Some(1),
-    };
-    if !idle {
+    if !crate::spec::is_idle(resources) {
         return;
     }
+    let cpu = resources.cpu().as_ref();
     let mut ignored = Vec::new();
     // They are kept, for when it is idle no longer.
     if cpu.and_then(LinuxCpu::shares).is_some_and(|shares| shares > 0) {
