@@ -439,6 +439,17 @@ fn an_unprivileged_user() {
     bench.configure(join);
     assert_eq!(runs("a joined user namespace"), "");
     steps("a joined user namespace");
+    for (kind, refused) in
+        [("createContainer", true), ("startContainer", true), ("poststart", false)]
+    {
+        bench.configure(|config| config["hooks"] = json!({kind: [{"path": "/bin/true"}]}));
+        let output = hoist(&["run", &bench.a]);
+        if refused {
+            assert_fails(&output, 1, &format!("config.json /hooks/{kind}"));
+        } else {
+            assert_ok(&output);
+        }
+    }
 
     assert_ok(&hoist(&["delete", "--force", &bench.b]));
     assert_eq!(text(&hoist(&["list", "--quiet"]).stdout), "");

@@ -303,6 +303,17 @@ impl ProcessDir {
                     found.insert(kind.to_owned(), stat.st_ino);
                 }
                 Err(Errno::NOENT | Errno::SRCH) => {}
+                // Decision 0009.
+                Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
+                    return Err(self
+                        .fail("look at a namespace", &file, errno)
+                        .with_kind(ErrorKind::Unsupported)
+                        .with_hint(
+                            "the process hides from the caller, as a container's does that was \
+                             created without privileges in a user namespace that it joins and was \
+                             not started",
+                        ));
+                }
                 Err(errno) => return Err(self.fail("look at a namespace", &file, errno)),
             }
         }

@@ -77,6 +77,7 @@ pub(crate) fn create(
     check_terminal(&bundle, &options)?;
     crate::state::validate_id(id)?;
     lsm::check(bundle.spec())?;
+    check_hooks(bundle.spec())?;
     let host = shared.host()?;
     let mut paths = paths(host, bundle.spec(), id)?;
     paths.mark()?;
@@ -151,6 +152,25 @@ fn check_terminal(bundle: &Bundle, options: &CreateOptions) -> Result<()> {
         .with_pointer("/process/terminal")),
         _ => Ok(()),
     }
+}
+
+/// Init hides from a caller without privileges among others whose user namespace it joins
+/// (decision 0009).
+fn hides(spec: &Spec) -> bool {
+    let privileged = facts::caller().borrow("").privileged;
+    !privileged && !Namespaces::of(spec).is_new(LinuxNamespaceType::User)
+}
+
+/// Hooks that join init's namespaces must be able to look at them.
+fn check_hooks(spec: &Spec) -> Result<()> {
+    for kind in [Kind::CreateContainer, Kind::StartContainer] {
+        if !kind.of(spec.hooks().as_ref()).is_empty() && hides(spec) {
+            let message = "hooks that join the container need privileges or a user namespace of \
+                           its own: in one that is joined its first process hides from the caller";
+            return Err(Error::unsupported(format!("/hooks/{}", kind.name()), message));
+        }
+    }
+    Ok(())
 }
 
 /// A container that is being made: everything that a failure has to undo.
@@ -492,7 +512,10 @@ impl Work<'_> {
         let dir = proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?.ok_or_else(gone)?;
         let mut namespaces = match dir.namespaces() {
             // Until its program runs: `record_namespaces`.
-            Err(error) if error.errno() == Some(Errno::ACCESS.raw_os_error()) && self.hides() => {
+            Err(error)
+                if error.errno() == Some(Errno::ACCESS.raw_os_error())
+                    && hides(self.bundle.spec()) =>
+            {
                 procfs::Namespaces::new()
             }
             other => other?,
@@ -507,13 +530,6 @@ impl Work<'_> {
         record.namespaces = namespaces;
         record.phase = if fused { Phase::Started } else { Phase::Created };
         locked.write_record(record)
-    }
-
-    /// Init hides from a caller without privileges among others whose user namespace it joins
-    /// (decision 0009).
-    fn hides(&self) -> bool {
-        let privileged = facts::caller().borrow("").privileged;
-        !privileged && !Namespaces::of(self.bundle.spec()).is_new(LinuxNamespaceType::User)
     }
 
     fn finish(mut self, locked: Locked, done: Done) -> Result<Container> {

@@ -52,7 +52,8 @@ impl Container {
             Err(error) if error.kind() == ErrorKind::State && force => Record::unknown(self.id()),
             Err(error) => return Err(error),
         };
-        let (status, process) = if force { self.look_to_kill(&record) } else { self.look(&record)? };
+        let (status, process) =
+            if force { self.look_to_kill(&record) } else { self.look(&record)? };
         if !force && !matches!(status, Status::Stopped | Status::Created) {
             // runc's wording.
             return Err(Error::new(
