@@ -31,7 +31,7 @@ fn run_passes_output_and_exit_code_on() {
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"in\n").unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(42));
+    assert_eq!(output.status.code(), Some(42), "{output:?}");
     assert_eq!(text(&output.stdout), "out\nin\n");
     assert_eq!(text(&output.stderr), "err\n");
     assert_fails(&bench.hoist(&["state", &bench.a]), 1, "container does not exist");
@@ -42,8 +42,7 @@ fn create_start_kill_delete() {
     let Some(bench) = bench() else { return };
     bench.arguments(&["sleep", "1000"]);
     let pid_file = bench.path("pid");
-    let created = bench.command(&["create", &bench.a, "--pid-file", &pid_file]).status().unwrap();
-    assert!(created.success());
+    bench.detached(&["create", &bench.a, "--pid-file", &pid_file]);
     let state = bench.state(&bench.a);
     assert_eq!(state["status"], "created");
     assert_eq!(state["bundle"], bench.bundle().to_str().unwrap());
@@ -90,8 +89,7 @@ fn list_and_ps() {
     bench.arguments(&["sleep", "1000"]);
     assert_eq!(text(&bench.hoist(&["list", "--format", "json"]).stdout), "[]\n");
     for id in [&bench.b, &bench.a] {
-        // Its stdio is ours, so no pipe that would keep us waiting for its end.
-        assert!(bench.command(&["run", "--detach", id]).status().unwrap().success());
+        bench.detached(&["run", "--detach", id]);
     }
     let ids = format!("{}\n{}\n", bench.a, bench.b);
     assert_eq!(text(&bench.hoist(&["list", "-q"]).stdout), ids);
@@ -115,7 +113,7 @@ fn list_and_ps() {
 fn exec_takes_its_options_before_the_id_only() {
     let Some(bench) = bench() else { return };
     bench.arguments(&["sleep", "1000"]);
-    assert!(bench.command(&["run", "-d", &bench.a]).status().unwrap().success());
+    bench.detached(&["run", "-d", &bench.a]);
     let exec = |arguments: &[&str]| bench.hoist(&[&["exec"], arguments].concat());
     assert_eq!(exec(&[&bench.a, "sh", "-c", "exit 7"]).status.code(), Some(7));
     assert_eq!(exec(&[&bench.a, "sh", "-c", "kill -9 $$"]).status.code(), Some(137));
@@ -184,10 +182,8 @@ fn signals_go_to_the_process() {
         "trap 'echo caught; exit 3' USR1; echo ready; while :; do sleep 0.1; done",
     ]);
     let mut command = bench.command(&["run", &bench.a]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    eventually("the container runs", || {
-        bench.hoist(&["state", &bench.a]).status.success() && bench.status(&bench.a) == "running"
-    });
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    bench.await_running(&mut child, &bench.a);
     let mut stdout = child.stdout.take().unwrap();
     let mut ready = [0; 6];
     std::io::Read::read_exact(&mut stdout, &mut ready).unwrap();
@@ -201,10 +197,9 @@ fn signals_go_to_the_process() {
 fn a_signal_s_number_is_in_the_exit_code() {
     let Some(bench) = bench() else { return };
     bench.arguments(&["sleep", "1000"]);
-    let mut child = bench.command(&["run", "--keep", &bench.a]).spawn().unwrap();
-    eventually("the container runs", || {
-        bench.hoist(&["state", &bench.a]).status.success() && bench.status(&bench.a) == "running"
-    });
+    let mut command = bench.command(&["run", "--keep", &bench.a]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    bench.await_running(&mut child, &bench.a);
     assert_ok(&bench.hoist(&["kill", &bench.a, "KILL"]));
     assert_eq!(child.wait().unwrap().code(), Some(137));
     assert_eq!(bench.status(&bench.a), "stopped");
@@ -317,7 +312,9 @@ fn an_unprivileged_user() {
     let Some(bench) = bench() else { return };
     // Where the test's own program is, somebody else may not be allowed to look.
     let program = bench.directory.join("hoist");
-    fs::copy(common::program(), &program).unwrap();
+    // Not by this program, of which a copy made for another test could have the file open for writing
+    // when it is executed (ETXTBSY).
+    assert!(Command::new("cp").arg(common::program()).arg(&program).status().unwrap().success());
     fs::remove_file(bench.bundle().join("config.json")).unwrap();
     let owner = format!("{USER}:{USER}");
     assert!(

@@ -104,9 +104,9 @@ fn init_killed_during_run_on_cgroup_v2() {
     run_through(UNIFIED, "run", "init");
 }
 
-/// A fresh cgroup2 in a mount namespace of its own.
+/// A fresh cgroup2 in a mount namespace of its own, where there isn't one already.
 const UNIFIED: &str = r#"exec unshare --mount sh -c '
-    mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' sh "$@""#;
+    { [ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup; } && exec "$@"' sh "$@""#;
 
 fn run(scenario: &str, victim: &str) {
     run_through(r#"exec "$@""#, scenario, victim);

@@ -132,13 +132,13 @@ fn delete_force_does_not_wait_for_the_caller() {
             send.send(ends).expect("the test waits");
         });
         let ends = receive.recv_timeout(LIMIT);
-        if ends.is_err() {
+        if matches!(ends, Err(std::sync::mpsc::RecvTimeoutError::Timeout)) {
             // The thread is not going to end, and the scope would wait for it.
             eprintln!("{name}: hangs");
             std::process::abort();
         }
         // Before Linux 6.15 the status may be lost, which is a typed error.
-        for (end, signal) in ends.expect("checked").iter().zip([None, Some(9)]) {
+        for (end, signal) in ends.expect("what the thread did").iter().zip([None, Some(9)]) {
             match end {
                 Ok(end) => assert_eq!(end.signal(), signal),
                 Err(error) => assert_eq!(error.kind(), hoist::ErrorKind::StatusStolen),

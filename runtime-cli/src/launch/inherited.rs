@@ -50,18 +50,31 @@ pub(super) fn descriptors(sockets: u32, more: u32) -> Result<Vec<OwnedFd>> {
         return Ok(Vec::new());
     }
     // The safe way to a descriptor of which only the number is known.
-    let own = pidfd_open(getpid(), PidfdFlags::empty()).context("open a pidfd of this process")?;
+    let own = needs("pidfd_open (Linux 5.3)", pidfd_open(getpid(), PidfdFlags::empty()))?;
     (FIRST..end)
         .map(|number| {
-            let raw = RawFd::try_from(number).unwrap_or(RawFd::MAX);
-            let found = match is_inherited(number) {
-                true => pidfd_getfd(&own, raw, PidfdGetfdFlags::empty()),
-                false => Err(Errno::BADF),
-            };
+            if is_inherited(number) {
+                let raw = RawFd::try_from(number).unwrap_or(RawFd::MAX);
+                let duplicate = pidfd_getfd(&own, raw, PidfdGetfdFlags::empty());
+                return needs("pidfd_getfd (Linux 5.6)", duplicate);
+            }
             let (index, of) = (number - FIRST, end - FIRST);
-            found.context(format_args!("unable to stat preserved-fd {index} (of {of})"))
+            let missing = Err(Errno::BADF);
+            missing.context(format_args!("unable to stat preserved-fd {index} (of {of})"))
         })
         .collect()
+}
+
+/// Says so if a system call isn't there: the kernel is too old, or a seccomp profile leaves it out, such
+/// as Docker's, which has pidfd_getfd for those with CAP_SYS_PTRACE only.
+fn needs<T>(call: &str, result: rustix::io::Result<T>) -> Result<T> {
+    const WHAT: &str = "unable to pass descriptors on";
+    match result {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            result.context(format_args!("{WHAT}: this host lacks {call}"))
+        }
+        _ => result.context(WHAT),
+    }
 }
 
 /// Whether the caller has passed this one: our own ones, such as the log file's, are all closed on

@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -113,10 +113,26 @@ impl Bench {
 
     /// `create` and `run --detach`: the container keeps the output, so there must be no pipe that
     /// the test reads to its end.
+    #[track_caller]
     pub fn detached(&self, arguments: &[&str]) {
+        let path = self.path("errors-of-detached");
+        let errors = fs::File::create(&path).unwrap();
         let mut command = self.command(arguments);
-        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-        assert!(status.success(), "{arguments:?}: {status}");
+        let status = command.stdout(Stdio::null()).stderr(errors).status().unwrap();
+        let errors = fs::read_to_string(path).unwrap();
+        assert!(status.success(), "{arguments:?}: {status}: {errors}");
+    }
+
+    /// Waits until the container runs that `child`, whose standard error is a pipe, is to start.
+    #[track_caller]
+    pub fn await_running(&self, child: &mut Child, id: &str) {
+        eventually("the container runs", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                let errors = child.stderr.take().map(std::io::read_to_string);
+                panic!("{id}: {status}: {errors:?}");
+            }
+            self.hoist(&["state", id]).status.success() && self.status(id) == "running"
+        });
     }
 
     pub fn hoist(&self, arguments: &[&str]) -> Output {

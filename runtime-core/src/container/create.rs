@@ -73,9 +73,9 @@ pub(crate) fn create(
     fused: bool,
 ) -> Result<Container> {
     let mut clock = Clock::start(options.timings);
-    required::check(EVERY_CONTAINER)?;
     check_terminal(&bundle, &options)?;
     crate::state::validate_id(id)?;
+    required::check(EVERY_CONTAINER)?;
     lsm::check(bundle.spec())?;
     check_hooks(bundle.spec())?;
     let host = shared.host()?;

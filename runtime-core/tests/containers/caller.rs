@@ -33,8 +33,10 @@ fn helper(case: &Case, role: &str, prepare: &str) -> String {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{role}: {:?}\n{text}\n{errors}", output.status.signal());
-    fs::read_to_string(case.dir.join("answer")).unwrap_or_default()
+    let answer = fs::read_to_string(case.dir.join("answer")).unwrap_or_default();
+    let signal = output.status.signal();
+    assert!(output.status.success(), "{role}: {signal:?} {answer}\n{text}\n{errors}");
+    answer
 }
 
 /// A helper's side.
@@ -75,7 +77,12 @@ fn helper_process() {
             lab.runtime.create_with(&lab.id, lab.bundle(), Lab::options()).unwrap();
         }
         "run" => {
-            let container = lab.runtime.run_with(&lab.id, lab.bundle(), Lab::options()).unwrap();
+            let container = lab.runtime.run_with(&lab.id, lab.bundle(), Lab::options());
+            // What it writes may be seen by nobody.
+            let container = container.unwrap_or_else(|error| {
+                lab.answer(&error.to_string());
+                panic!("{error}")
+            });
             lab.answer(&container.wait().unwrap().exit_code().to_string());
             container.delete().unwrap();
         }

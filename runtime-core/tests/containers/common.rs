@@ -338,9 +338,23 @@ impl Case {
     }
 }
 
+impl Case {
+    /// Where hoist is expected to refuse to make containers (`HOIST_REFUSED`, the conformance runner's
+    /// environments of missing system calls), it touches nothing: not even the directory for their
+    /// state is made.
+    #[allow(clippy::print_stdout, reason = "it is a line of the test's own words")]
+    fn tell_what_is_left(&self) {
+        let state = self.dir.join("state");
+        if std::env::var_os("HOIST_REFUSED").is_some() && state.exists() {
+            println!("LEFT {}", state.display());
+        }
+    }
+}
+
 impl Drop for Case {
     fn drop(&mut self) {
         let failed = std::thread::panicking();
+        self.tell_what_is_left();
         for id in self.runtime.list().unwrap_or_default() {
             if let Ok(container) = self.runtime.container(&id) {
                 let _ = container.delete_force();
@@ -567,6 +581,12 @@ pub(crate) fn assert_error(error: &hoist::Error, kind: ErrorKind, pointer: &str,
     assert_eq!(error.kind(), kind, "{text}");
     assert_eq!(error.pointer().unwrap_or_default(), pointer, "{text}");
     assert!(text.contains(words), "{text}");
+}
+
+/// The place in `config.json` that an error names.
+#[track_caller]
+pub(crate) fn pointer_of(error: &hoist::Error) -> &str {
+    error.pointer().unwrap_or_else(|| panic!("no place is named: {error}"))
 }
 
 /// That a call fails in this way.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::case;
 use crate::cgroups::unified;
-use crate::common::{Case, assert_error};
+use crate::common::{Case, assert_error, pointer_of};
 
 /// A rule as the spec has it: `+c 1:* rw` allows.
 #[derive(Debug, Clone)]
@@ -116,7 +116,7 @@ fn compare(case: &mut Case, rules: &[Rule]) -> bool {
     let found = match open_all(case, rules) {
         Ok(found) => found,
         Err(error) if !unified() && error.kind() == ErrorKind::Unsupported => {
-            assert!(error.pointer().unwrap().starts_with("/linux/resources/devices/"), "{error}");
+            assert!(pointer_of(&error).starts_with("/linux/resources/devices/"), "{error}");
             return false;
         }
         Err(error) => panic!("{rules:?}: {error}"),

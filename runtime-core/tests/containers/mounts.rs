@@ -8,7 +8,9 @@ use hoist::{CreateOptions, ErrorKind, Signal, Stdio};
 use serde_json::json;
 
 use crate::case;
-use crate::common::{Case, assert_error, end, exec, host_mount, mount_at, mountinfo, sh_process};
+use crate::common::{
+    Case, assert_error, end, exec, host_mount, mount_at, mountinfo, pointer_of, sh_process,
+};
 
 #[test]
 fn filesystems_of_the_default_configuration() {
@@ -577,7 +579,7 @@ fn proc_is_not_to_be_faked() {
         case.mount(kind, fake.to_str().unwrap(), destination, options);
         case.script("true");
         let error = case.fails();
-        assert!(error.pointer().unwrap().starts_with(&format!("/mounts/{before}")), "{error}");
+        assert!(pointer_of(&error).starts_with(&format!("/mounts/{before}")), "{error}");
         case.mounts().pop();
     }
     // Through a symbolic link.

@@ -10,7 +10,7 @@ use hoist::{Container, CreateOptions, ErrorKind, ExecOptions, Status};
 use serde_json::json;
 
 use crate::cgroups::{cgroup2, eventually, hierarchy, read, unified, write};
-use crate::common::{Case, Output, assert_error, end, exec, exec_with, sh_process};
+use crate::common::{Case, Output, assert_error, end, exec, exec_with, pointer_of, sh_process};
 use crate::{case, skip};
 
 /// The cgroups of a process: the controllers of each hierarchy, and the path.
@@ -352,8 +352,8 @@ fn a_threaded_cgroup() {
     case.script("cat /proc/self/cgroup");
     let error = case.run().unwrap_err();
     let words = format!("can't have the controller {controller}");
-    assert_error(&error, ErrorKind::Cgroup, error.pointer().unwrap(), &words);
-    assert!(error.pointer().unwrap().starts_with("/linux/resources/"));
+    assert_error(&error, ErrorKind::Cgroup, pointer_of(&error), &words);
+    assert!(pointer_of(&error).starts_with("/linux/resources/"));
     assert!(!above.join("c").exists());
 
     case.linux()["resources"] = json!({});
@@ -382,7 +382,7 @@ fn a_parent_with_processes() {
     case.script("true");
     let error = case.run().unwrap_err();
     let words = format!("enable the controller {controller}");
-    assert_error(&error, ErrorKind::Cgroup, error.pointer().unwrap(), &words);
+    assert_error(&error, ErrorKind::Cgroup, pointer_of(&error), &words);
     assert_eq!(error.errno(), Some(rustix::io::Errno::BUSY.raw_os_error()));
     assert!(error.file().unwrap().ends_with("/cgroup.subtree_control"), "{error}");
     assert!(error.hint().unwrap().contains("processes of its own"), "{error}");

@@ -12,7 +12,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde_json::{Value, json};
 
 use crate::common::{
-    Case, assert_error, end, exec, exec_with, sh_process, status_field, wait_for_exit,
+    Case, assert_error, end, exec, exec_with, pointer_of, sh_process, status_field, wait_for_exit,
 };
 use crate::{case, skip};
 
@@ -211,7 +211,7 @@ fn unknown_actions_and_names() {
     case.linux()["seccomp"] = json!({"defaultAction": "SCMP_ACT_NO_SUCH"});
     let error = case.bundle().err().or_else(|| case.run().err()).unwrap();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
-    assert!(error.pointer().unwrap().starts_with("/linux/seccomp"), "{error}");
+    assert!(pointer_of(&error).starts_with("/linux/seccomp"), "{error}");
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn resctrl() {
     case.linux()["intelRdt"] = json!({"closID": "group", "l3CacheSchema": "L3:0=f"});
     case.script("true");
     let error = case.fails();
-    assert!(error.pointer().unwrap().starts_with("/linux/intelRdt"), "{error}");
+    assert!(pointer_of(&error).starts_with("/linux/intelRdt"), "{error}");
     assert!(error.to_string().contains("resctrl"), "{error}");
 }
 
