@@ -12,10 +12,10 @@ BINARY := target/$(TARGET)/release/hoist
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build install unit integration lint doc deny package vm vm-test man clean setup
+.PHONY: help demo test check build install unit integration lint doc deny package conformance conformance-report missing vm vm-shell vm-test man clean setup
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Build hoist and run a container from a bundle: what it sees, and what each step cost
 	@.ci/setup demo
@@ -56,9 +56,25 @@ deny: ## Licences, duplicate crates and sources of the dependencies
 package: ## Build the crates from their packages, offline and with RUSTFLAGS set
 	@.ci/package
 
-vm: ## Build the virtual machine that vm-test runs in (a minute; kept in target/vm)
+conformance: ## Other people's suites: SUITE=oci|runc|hoist|vm RUNTIME=runc|crun|PATH ENVIRONMENT=… TEST=PART/TITLE
+	@.ci/setup conformance
+	@.ci/setup vm
+	@cargo run --quiet --locked -p hoist-conformance -- run $(SUITE) \
+		$(addprefix --runtime ,$(RUNTIME)) $(addprefix --environment ,$(ENVIRONMENT)) $(if $(TEST),--test "$$TEST")
+
+missing: ## hoist's own tests on kernels that lack system calls
+	@.ci/setup test
+	@cargo run --quiet --locked -p hoist-conformance -- missing
+
+conformance-report: ## Write docs/conformance.md from the results that `make conformance` has kept
+	@cargo run --quiet --locked -p hoist-conformance -- report
+
+vm: ## Build the virtual machine that vm-test runs in (a minute; kept in ~/.cache/hoist)
 	@.ci/setup vm
 	@conformance/vm/image
+
+vm-shell: vm ## A terminal in a throw-away copy of the virtual machine
+	@conformance/vm/shell
 
 vm-test: ## Tests in a virtual machine: systemd, all of cgroup v2, AppArmor, a rootless user
 	@.ci/setup vm

@@ -4,6 +4,7 @@
   vm.py save IMAGE -- COMMAND…     boot, run COMMAND, save the running machine
   vm.py run IMAGE [--timeout S] [--share DIR] [-- COMMAND…]
                                    resume a throw-away copy, run COMMAND or stdin's script in it
+  vm.py shell IMAGE [--share DIR]  the same for a person: a terminal in it
 
 IMAGE is a directory: disk, vmlinuz, initrd, and state, which is what `save` makes.
 """
@@ -20,7 +21,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
+import threading
 import time
+import tty
 
 TIME_IS_OVER = 124
 MACHINE_FAILED = 125
@@ -54,7 +58,7 @@ class Failed(Exception):
 class Machine:
     """A qemu process with its sockets: `agent`, where scripts go, and QMP."""
 
-    def __init__(self, image, work, deadline, resume, snapshot):
+    def __init__(self, image, work, deadline, resume, snapshot, terminal):
         self.deadline = deadline
         self.work = work
         self.buffer = b""
@@ -74,7 +78,9 @@ class Machine:
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=agent,path={work}/agent,server=on,wait=off",
             "-device", "virtserialport,chardev=agent,name=agent",
-            "-chardev", f"file,id=console,path={work}/console", "-device", "virtconsole,chardev=console",
+            # Somebody sits at it, or it is a log.
+            "-chardev", f"socket,id=console,path={work}/console,server=on,wait=off" if terminal
+            else f"file,id=console,path={work}/console", "-device", "virtconsole,chardev=console",
             "-qmp", f"unix:{work}/qmp,server=on,wait=off",
         ]
         if resume:
@@ -199,7 +205,7 @@ def blank(path):
 
 
 @contextlib.contextmanager
-def machine(image, timeout, resume, snapshot, share=None):
+def machine(image, timeout, resume, snapshot, share=None, terminal=False):
     """A machine, with everything that it leaves gone in the end."""
     work = tempfile.mkdtemp(prefix="hoist-vm.")
     deadline = time.monotonic() + timeout
@@ -211,7 +217,7 @@ def machine(image, timeout, resume, snapshot, share=None):
             subprocess.run(["tar", "-C", share, "--exclude=./out", "-cf", f"{work}/in", "."], check=True)
         blank(f"{work}/in")
         blank(f"{work}/out")
-        running = Machine(image, work, deadline, resume, snapshot)
+        running = Machine(image, work, deadline, resume, snapshot, terminal)
         yield running
     finally:
         if running:
@@ -235,29 +241,92 @@ def save(arguments):
     return 0
 
 
+def unpack(resumed, share):
+    script = f"date --set=@{time.time():.3f} >/dev/null && mkdir -p /mnt/share/out"
+    if share:
+        script += " && blockdev --flushbufs /dev/vdb && tar -xf /dev/vdb -C /mnt/share"
+    if resumed.run(script, to_stdout):
+        raise Failed("the share can't be unpacked")
+
+
+def pack(resumed, share):
+    script = "tar -C /mnt/share/out -cf - . | dd of=/dev/vdc bs=1M conv=fsync status=none"
+    if resumed.run(script, to_stdout):
+        raise Failed("what was left in out/ can't be packed")
+    os.makedirs(f"{share}/out", exist_ok=True)
+    subprocess.run(["tar", "-C", f"{share}/out", "-xf", f"{resumed.work}/out"], check=True)
+
+
 def run(arguments):
     share = arguments.share
     script = shlex.join(arguments.command) or sys.stdin.read()
     with machine(arguments.image, arguments.timeout, resume=True, snapshot=True, share=share) as resumed:
         resumed.resume(f"{arguments.image}/state")
-        unpack = f"date --set=@{time.time():.3f} >/dev/null && mkdir -p /mnt/share/out"
-        if share:
-            unpack += " && blockdev --flushbufs /dev/vdb && tar -xf /dev/vdb -C /mnt/share"
-        if resumed.run(unpack, to_stdout):
-            raise Failed("the share can't be unpacked")
+        unpack(resumed, share)
         status = resumed.run(f"cd /mnt/share\n{script}\n", to_stdout)
         if share:
-            pack = "tar -C /mnt/share/out -cf - . | dd of=/dev/vdc bs=1M conv=fsync status=none"
-            if resumed.run(pack, to_stdout):
-                raise Failed("what was left in out/ can't be packed")
-            os.makedirs(f"{share}/out", exist_ok=True)
-            subprocess.run(["tar", "-C", f"{share}/out", "-xf", f"{resumed.work}/out"], check=True)
+            pack(resumed, share)
+    return status
+
+
+def relay(source, target, end=b"", after=None, first=None):
+    """Copies from one descriptor to another, in a thread of its own, and sends `end` at the end.
+
+    Starts with the event `after`; sets `first` when something has been copied."""
+
+    def copy():
+        with contextlib.suppress(OSError):
+            if after:
+                after.wait()
+            while data := os.read(source, 1 << 16):
+                os.write(target, data)
+                if first:
+                    first.set()
+            os.write(target, end)
+
+    threading.Thread(target=copy, daemon=True).start()
+
+
+@contextlib.contextmanager
+def raw_terminal():
+    """Every key goes to the machine, Ctrl-C too."""
+    if not os.isatty(0):
+        yield
+        return
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def shell(arguments):
+    share = arguments.share
+    size = shutil.get_terminal_size()
+    terminal = shlex.quote(os.environ.get("TERM", "linux"))
+    login = f"stty rows {size.lines} cols {size.columns}; TERM={terminal} exec bash -l"
+    script = f"cd /mnt/share; setsid --ctty --wait bash -c {shlex.quote(login)} </dev/hvc0 >/dev/hvc0 2>&1"
+    day = 24 * 60 * 60
+    with machine(arguments.image, day, resume=True, snapshot=True, share=share, terminal=True) as resumed:
+        resumed.resume(f"{arguments.image}/state")
+        unpack(resumed, share)
+        console = resumed.connect("console")
+        print("a throw-away machine; `exit` or Ctrl-D ends it", flush=True)
+        with raw_terminal():
+            # A shell that starts throws away what was typed before its prompt.
+            prompt = threading.Event()
+            relay(console.fileno(), 1, first=prompt)
+            relay(0, console.fileno(), end=b"\x04", after=prompt)
+            status = resumed.run(script, to_stdout)
+        if share:
+            pack(resumed, share)
     return status
 
 
 def main():
     parser = argparse.ArgumentParser(prog="vm.py")
-    parser.add_argument("do", choices=["save", "run"])
+    parser.add_argument("do", choices=["save", "run", "shell"])
     parser.add_argument("image")
     parser.add_argument("--timeout", type=float, default=600, help="seconds (600)")
     parser.add_argument("--share", help="a directory, copied to /mnt/share")
@@ -266,9 +335,10 @@ def main():
     arguments = parser.parse_args(sys.argv[1:end])
     arguments.command = sys.argv[end + 1 :]
     # So that the machine is ended and its files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TIME_IS_OVER))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(TIME_IS_OVER))
     try:
-        return {"save": save, "run": run}[arguments.do](arguments)
+        return {"save": save, "run": run, "shell": shell}[arguments.do](arguments)
     except Failed as failure:
         print(f"vm: {failure}", file=sys.stderr)
         return failure.status

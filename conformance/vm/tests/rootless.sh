@@ -60,9 +60,13 @@ config --argjson uid "$(subordinate /etc/subuid)" --argjson gid "$(subordinate /
 same "run as another user" "$(run run "$id" </dev/null)" "uid=5 gid=7"
 config '.process.args = ["sleep", "1000"]'
 run create "$id" </dev/null >/dev/null
-same "… exec before start" "$(run exec --user 8:9 "$id" id </dev/null)" "uid=8 gid=9"
+# Its init can be traced by what runs inside (decision 0009).
+said=$(run exec --user 8:9 "$id" id </dev/null)
+grep -q "cannot exec in a container that was created without privileges and not started" <<<"$said"
+check "… exec before start is refused" $?
 run start "$id"
-same "… and after it" "$(run exec "$id" id </dev/null)" "uid=5 gid=7"
+same "… and after it" "$(run exec --user 8:9 "$id" id </dev/null)" "uid=8 gid=9"
+same "… as the same user" "$(run exec "$id" id </dev/null)" "uid=5 gid=7"
 run delete --force "$id"
 config '.linux.uidMappings |= map(if .containerID == 0 then .hostID = $uid + 2000 else . end)
     | .process.user = {uid: 0, gid: 0} | .process.args = ["id", "-u"]' \

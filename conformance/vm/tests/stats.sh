@@ -43,7 +43,7 @@ start() { # RUNTIME BUNDLE
   echo "not ok $1 can't run a container: $(cat "$WORK/log")"
   exit 1
 }
-stopped() { [ "$(runtime "$HOIST" state $NAME | jq -r .status)" = stopped ]; }
+status_is() { [ "$(runtime "$HOIST" state $NAME 2>/dev/null | jq -r .status)" = "$1" ]; }
 
 # Keys; the index of a list makes no difference.
 keys() { jq -r 'paths | map(if type == "number" then "[]" else . end) | join(".")' "$1" | sort -u; }
@@ -108,13 +108,14 @@ for number in 1 2; do
   ok "consumer $number has ended with the container" wait "${consumers[number - 1]}"
   ok "consumer $number has seen each kill" test "$(grep -cx '{"type":"oom","id":"'$NAME'"}' "$WORK/events$number")" = "$kills"
 done
-until_true 30 stopped
+until_true 30 status_is stopped
 runtime "$HOIST" delete $NAME
 
 # Its own first process is the victim, and somebody deletes it at once: the last event is not lost.
 bundle "$WORK/hog" 'while [ ! -e /tmp/go ]; do sleep 0.1; done; exec dd if=/dev/zero of=/dev/null bs=128M count=1'
 (runtime "$HOIST" run -b "$WORK/hog" $NAME </dev/null; echo $? > "$WORK/code") >/dev/null 2>&1 & running=$!
-until_true 60 runtime "$HOIST" state $NAME >/dev/null
+# A container that is still being created has a state, but no events.
+until_true 60 status_is running
 runtime "$HOIST" events --interval 200ms $NAME > "$WORK/events" & consumer=$!
 until_true 60 grep -q '"type":"stats"' "$WORK/events"
 : > "$WORK/hog/rootfs/tmp/go"

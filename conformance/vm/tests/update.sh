@@ -89,7 +89,12 @@ update --cpuset-mems cpuset.mems 0 --cpuset-mems 0
 update --pids-limit pids.max 42 --pids-limit 42
 compare=no update "--pids-limit 0" pids.max 1 --pids-limit 0
 update "--pids-limit -1" pids.max max --pids-limit -1
-update --blkio-weight io.weight "default 4950" --blkio-weight 500
+# Where the scheduler bfq is, the weight is its own.
+if [ -e "$top/io.bfq.weight" ]; then
+    update --blkio-weight io.bfq.weight "default 500" --blkio-weight 500
+else
+    update --blkio-weight io.weight "default 4950" --blkio-weight 500
+fi
 update "--cpu-share again" cpu.weight 59 --cpu-share 512
 update "--cpu-idle 1" cpu.idle 1 --cpu-idle 1
 update "--cpu-idle 0" cpu.idle 0 --cpu-idle 0
