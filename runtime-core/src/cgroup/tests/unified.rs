@@ -95,6 +95,21 @@ fn create(host: &Host, paths: &Paths, json: serde_json::Value) -> Result<Cgroup>
 }
 
 #[test]
+fn below_a_frozen_one() {
+    let Some(host) = host("below_a_frozen_one") else { return };
+    let cleanup = Cleanup::new(&host, "below_a_frozen_one");
+    // An empty one: controllers that are enabled beside processes make it a threaded domain.
+    let above = Cgroup::create(&host, &cleanup.paths("a"), &Request::default()).unwrap();
+    above.freeze().unwrap();
+    let below = cleanup.paths("a/new");
+    let error = Cgroup::create(&host, &below, &Request::default()).unwrap_err();
+    assert_eq!(error.message(), "container's cgroup unexpectedly frozen");
+    assert!(Cgroup::open(&host, &below).unwrap().unified.is_none());
+    above.thaw().unwrap();
+    above.remove().unwrap();
+}
+
+#[test]
 fn life() {
     let Some(host) = host("life") else { return };
     let cleanup = Cleanup::new(&host, "life");
@@ -111,10 +126,6 @@ fn life() {
 
     cgroup.freeze().unwrap();
     assert!(cgroup.is_frozen().unwrap());
-    let below = cleanup.paths("a/b/new");
-    let error = Cgroup::create(&host, &below, &Request::default()).unwrap_err();
-    assert_eq!(error.message(), "container's cgroup unexpectedly frozen");
-    assert!(Cgroup::open(&host, &below).unwrap().unified.is_none());
     cgroup.thaw().unwrap();
     eventually("thawed", || !cgroup.is_frozen().unwrap());
     // A container may nest cgroups as deep as it likes.
