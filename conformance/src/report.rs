@@ -28,6 +28,8 @@ make conformance SUITE=runc TEST='run/runc run'    # one test
 make conformance-report                            # this page, from the results that are kept
 ```
 
+The times say how long to wait, not how fast a runtime is: other work went on beside some of the runs.
+
 ";
 
 /// Writes the page.
