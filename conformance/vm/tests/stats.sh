@@ -2,15 +2,16 @@
 # stats.sh HOIST RUNC: statistics and OOM events on a machine with all of cgroup2's controllers (run it
 # as root in the VM). A busy container under each runtime; the keys of `events --stats` are compared, the
 # figures have to be plausible, and OOM events as many as the kernel has counted.
-# Prints TAP-like lines, exits 1 if one is "not ok". Needs jq, busybox.
+# Prints TAP's lines, exits 1 if one is "not ok". Needs jq, busybox.
 set -u
 HOIST=$1 RUNC=$2
-WORK=$(mktemp -d -p /var/tmp) FAILED=0 NAME=hoist-vm-stats
+WORK=$(mktemp -d -p /var/tmp) FAILED=0 NUMBER=0 NAME=hoist-vm-stats
 LIMIT=33554432
 
 ok() { # WHAT CONDITION…
   local what=$1; shift
-  if "$@"; then echo "ok $what"; else echo "not ok $what: $*"; FAILED=1; fi
+  NUMBER=$((NUMBER + 1))
+  if "$@"; then echo "ok $NUMBER $what"; else echo "not ok $NUMBER $what: $*"; FAILED=1; fi
 }
 runtime() { local bin=$1; shift; "$bin" --root "$WORK/state-${bin##*/}" "$@"; }
 cleanup() {
@@ -40,7 +41,7 @@ key() { awk -v key="$2" '$1 == key { print $2 }' "$CGROUP/$1"; }
 throttled() { [ "$(key cpu.stat nr_throttled)" -gt 0 ]; }
 start() { # RUNTIME BUNDLE
   runtime "$1" run -d -b "$WORK/$2" $NAME </dev/null >/dev/null 2>"$WORK/log" && return
-  echo "not ok $1 can't run a container: $(cat "$WORK/log")"
+  echo "not ok $((NUMBER + 1)) $1 can't run a container: $(cat "$WORK/log")"
   exit 1
 }
 status_is() { [ "$(runtime "$HOIST" state $NAME 2>/dev/null | jq -r .status)" = "$1" ]; }
