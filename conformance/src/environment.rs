@@ -1,11 +1,14 @@
 //! The kinds of host that suites run on, and what this one lacks.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_move, unmount};
 use serde::{Deserialize, Serialize};
 
@@ -111,9 +114,11 @@ pub(crate) fn enter(environment: Environment, arguments: &[OsString]) -> Result<
 }
 
 /// A tmpfs with the host's hierarchies in it, and with those that the host has not mounted: the kernel
-/// takes these controllers from cgroup2 while they are mounted. cgroup2 is there if it is left with no
-/// controller; crun wants it that way.
+/// takes these controllers from cgroup2 while they are mounted, if no cgroup there uses them. cgroup2 is
+/// there if it is left with no controller; crun wants it that way.
 fn hybrid() -> Result<()> {
+    // One cgroup that a killed test has left keeps a controller in cgroup2.
+    crate::leftovers::remove_cgroups();
     let controllers = fs::read_to_string("/proc/cgroups").context("/proc/cgroups")?;
     if !Path::new(CGROUPS).join("devices/cgroup.procs").exists() {
         return Err(Failure::new("hybrid: this machine has no cgroup v1 hierarchies")
@@ -144,10 +149,8 @@ fn hybrid() -> Result<()> {
         if enabled && !place.exists() {
             fs::create_dir(&place).context(place.display())?;
             let data = std::ffi::CString::new(controller).context(controller)?;
-            if mount(controller, &place, "cgroup", MountFlags::empty(), Some(data.as_c_str()))
-                .is_err()
-            {
-                // cgroup2 holds it: then it is missing in both views.
+            if !mount_hierarchy(controller, &place, &data) {
+                // cgroup2 holds it: then it is missing in this view.
                 fs::remove_dir(&place).context(place.display())?;
             }
         }
@@ -159,6 +162,25 @@ fn hybrid() -> Result<()> {
         unmount(&unified, UnmountFlags::DETACH).context(unified.display())?;
     }
     Ok(())
+}
+
+/// Mounts a controller of cgroup v1. A cgroup that has just been removed from cgroup2 holds the controller
+/// for some milliseconds more, and nothing tells when it no longer does.
+fn mount_hierarchy(controller: &str, place: &Path, data: &CStr) -> bool {
+    for _ in 0..50 {
+        match mount(controller, place, "cgroup", MountFlags::empty(), Some(data)) {
+            Ok(()) => return true,
+            Err(Errno::BUSY) if !cgroup2_is_used() => thread::sleep(Duration::from_millis(20)),
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+/// Whether cgroup2 has cgroups besides its root.
+fn cgroup2_is_used() -> bool {
+    let entries = fs::read_dir(Path::new(CGROUPS).join("unified")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_type()).any(|kind| kind.is_ok_and(|kind| kind.is_dir()))
 }
 
 /// What tests need and this machine may lack, by the names that lists of expected results use.

@@ -11,6 +11,7 @@ mod deny;
 mod environment;
 mod expected;
 mod failure;
+mod leftovers;
 mod libtest;
 mod missing;
 mod report;

@@ -5,8 +5,6 @@
 //! and its own words show whether it was refused as it should be, by an error that names what is
 //! missing. Any other failure is one, and so is anything that is left behind.
 
-mod leftovers;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
@@ -21,7 +19,7 @@ use crate::deny::{self, Call};
 use crate::environment::{Environment as Place, this_program};
 use crate::failure::{Context, Failure, Result};
 use crate::supervise::{self, Job};
-use crate::{console, libtest};
+use crate::{console, leftovers, libtest};
 
 /// How long a test program may take before it counts as one that hangs, in seconds.
 const LIMIT: u64 = 180;

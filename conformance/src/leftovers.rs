@@ -30,6 +30,20 @@ pub(crate) fn traces() -> BTreeSet<String> {
     found
 }
 
+/// Removes the cgroups of tests that have ended without doing it, killed for instance. Those with
+/// processes or with cgroups of others below stay.
+pub(crate) fn remove_cgroups() {
+    let cgroups = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(cgroups).into_iter().flatten().flatten();
+    let tops = hierarchies.map(|entry| entry.path()).chain([cgroups.to_owned()]);
+    for entry in tops.filter_map(|top| fs::read_dir(top).ok()).flatten().flatten() {
+        if is_stale(&entry.file_name().to_string_lossy()) {
+            // Only an empty cgroup can be removed; any other is not ours to empty.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
 fn is_stale(name: &str) -> bool {
     let rest = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix));
     let pid = rest.and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
