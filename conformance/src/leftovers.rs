@@ -30,8 +30,8 @@ pub(crate) fn traces() -> BTreeSet<String> {
     found
 }
 
-/// Removes the cgroups of tests that have ended without doing it, killed for instance. Those with
-/// processes or with cgroups of others below stay.
+/// Removes the cgroups of views, and of tests that have ended without doing it, killed for instance.
+/// Those with processes or with cgroups of others below stay.
 pub(crate) fn remove_cgroups() {
     let cgroups = Path::new("/sys/fs/cgroup");
     let hierarchies = fs::read_dir(cgroups).into_iter().flatten().flatten();

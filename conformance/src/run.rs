@@ -307,6 +307,7 @@ fn here(
         all.tests.extend(tests);
         all.leaks += ended.leaks.len();
     }
+    crate::leftovers::remove_cgroups();
     Ok(all)
 }
 
