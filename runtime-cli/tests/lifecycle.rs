@@ -29,9 +29,11 @@ fn run_passes_output_and_exit_code_on() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"in\n").unwrap();
+    let written = std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"in\n");
     let output = child.wait_with_output().unwrap();
+    // Where hoist refuses, it may be gone before it could be written to: its own words tell more.
     assert_eq!(output.status.code(), Some(42), "{output:?}");
+    written.unwrap();
     assert_eq!(text(&output.stdout), "out\nin\n");
     assert_eq!(text(&output.stderr), "err\n");
     assert_fails(&bench.hoist(&["state", &bench.a]), 1, "container does not exist");
