@@ -214,7 +214,8 @@ impl Target<'_> {
         clock: &mut Clock,
     ) -> Result<Joined> {
         let proc = Proc::open()?;
-        let join = super::differing(&proc.own_namespaces()?, &self.dir.namespaces()?);
+        let join = super::differing(&proc.own_namespaces()?, &self.dir.namespaces()?)
+            .ok_or_else(|| wrong_state("cannot exec in a stopped container"))?;
         let seccomp = self.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let filter = seccomp.map(|profile| self.shared.filters.get(profile)).transpose()?;
         Listener::check(filter.as_deref())?;

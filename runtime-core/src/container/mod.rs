@@ -327,7 +327,7 @@ fn join_of<'a>(inner: &'a Inner, rootfs: &'a Path) -> Result<Join<'a>> {
     let theirs = proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?.ok_or_else(gone)?.namespaces()?;
     Ok(Join {
         pidfd: inner.pidfd.as_fd(),
-        namespaces: differing(&proc.own_namespaces()?, &theirs),
+        namespaces: differing(&proc.own_namespaces()?, &theirs).ok_or_else(gone)?,
         rootfs,
     })
 }
@@ -346,8 +346,14 @@ fn record_namespaces(record: &mut Record, dir: &ProcessDir) -> bool {
 
 /// CLONE_NEW* of the namespaces that differ: setns(2) into one's own user namespace is an error,
 /// and into one's own others a waste.
-fn differing(own: &crate::procfs::Namespaces, theirs: &crate::procfs::Namespaces) -> u64 {
-    theirs
+///
+/// `None` if they lack any: a process that ends leaves its namespaces before it is a zombie. Who
+/// joined the ones that are left would run in the caller's others.
+fn differing(own: &crate::procfs::Namespaces, theirs: &crate::procfs::Namespaces) -> Option<u64> {
+    if own.keys().any(|kind| !theirs.contains_key(kind)) {
+        return None;
+    }
+    let flags = theirs
         .iter()
         .filter(|(kind, ino)| own.get(*kind) != Some(*ino))
         .map(|(kind, _)| match kind.as_str() {
@@ -361,7 +367,8 @@ fn differing(own: &crate::procfs::Namespaces, theirs: &crate::procfs::Namespaces
             "uts" => libc::CLONE_NEWUTS,
             _ => 0,
         })
-        .fold(0, |flags, flag| flags | u64::from(flag.cast_unsigned()))
+        .fold(0, |flags, flag| flags | u64::from(flag.cast_unsigned()));
+    Some(flags)
 }
 
 /// `process.oomScoreAdj`, from outside: init can't see the host's /proc.
@@ -406,4 +413,22 @@ fn ungranted_warning(mask: u64) -> Vec<String> {
             format!("{name} can't be granted: the caller doesn't have it")
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_has_left_a_namespace_is_not_joined() {
+        let own = Proc::open().unwrap().own_namespaces().unwrap();
+        assert_eq!(differing(&own, &own), Some(0));
+        let mut theirs = own.clone();
+        theirs.insert("net".to_owned(), 1);
+        let net = u64::from(libc::CLONE_NEWNET.cast_unsigned());
+        assert_eq!(differing(&own, &theirs), Some(net));
+        // As of a process that ends: its user namespace is the last one to go.
+        theirs.retain(|kind, _| kind == "user");
+        assert_eq!(differing(&own, &theirs), None);
+    }
 }
