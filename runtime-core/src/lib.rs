@@ -54,8 +54,8 @@ mod timings;
 
 pub use cgroup::Manager as CgroupManager;
 pub use cgroup::stats::{
-    BlockIoEntry, BlockIoStats, CpuStats, CpusetStats, HugetlbStats, MemoryStats, MemoryUsage,
-    PidsStats, Pressure, PressureStats, RdmaStats, Stall, Stats, Throttling,
+    BlockIoEntry, BlockIoStats, CpuStats, CpusetStats, HugetlbStats, MemoryEvents, MemoryStats,
+    MemoryUsage, PidsStats, Pressure, PressureStats, RdmaStats, Stall, Stats, Throttling,
 };
 pub use container::Container;
 pub use container::events::{Event, Events};

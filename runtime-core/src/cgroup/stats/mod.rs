@@ -9,8 +9,8 @@ mod v1;
 mod v2;
 
 pub use self::types::{
-    BlockIoEntry, BlockIoStats, CpuStats, CpusetStats, HugetlbStats, MemoryStats, MemoryUsage,
-    PidsStats, Pressure, PressureStats, RdmaStats, Stall, Stats, Throttling,
+    BlockIoEntry, BlockIoStats, CpuStats, CpusetStats, HugetlbStats, MemoryEvents, MemoryStats,
+    MemoryUsage, PidsStats, Pressure, PressureStats, RdmaStats, Stall, Stats, Throttling,
 };
 
 use self::files::Files;

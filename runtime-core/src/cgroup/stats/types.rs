@@ -125,8 +125,28 @@ pub struct MemoryStats {
     /// How often the OOM killer has killed a process. v1: `oom_kill` in `memory.oom_control`, of
     /// this cgroup and those below it; v2: `oom_kill` in `memory.events`.
     pub oom_kills: Option<u64>,
+    /// How often the limits were reached. v2: `memory.events`; `None` on v1.
+    pub events: Option<MemoryEvents>,
     /// All of `memory.stat`: in bytes, or counts.
     pub raw: BTreeMap<String, u64>,
+}
+
+/// What the limits on memory did, to this cgroup and those below it: `memory.events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct MemoryEvents {
+    /// Memory below the protected minimum was reclaimed nevertheless: `low`.
+    pub low: u64,
+    /// Processes were slowed down for using more than `memory.high`: `high`.
+    pub high: u64,
+    /// Usage was about to pass `memory.max`: `max`.
+    pub max: u64,
+    /// An allocation was about to fail, for which the OOM killer is asked: `oom`.
+    pub oom: u64,
+    /// Processes that the OOM killer has killed: `oom_kill`.
+    pub oom_kill: u64,
+    /// Whole groups that it has killed: `oom_group_kill`, since Linux 5.17.
+    pub oom_group_kill: u64,
 }
 
 /// One kind of memory, in bytes.
@@ -204,6 +224,9 @@ pub struct BlockIoEntry {
 pub struct HugetlbStats {
     /// Bytes. v1: `hugetlb.SIZE.rsvd.usage_in_bytes`; v2: `hugetlb.SIZE.rsvd.current`.
     pub usage: u64,
+    /// The most that may be used; `None` without a limit. v1: `hugetlb.SIZE.rsvd.limit_in_bytes`,
+    /// which shows that as a number just below 2^63; v2: `hugetlb.SIZE.rsvd.max`.
+    pub limit: Option<u64>,
     /// The most there ever was, in bytes: `hugetlb.SIZE.rsvd.max_usage_in_bytes`; v1 only.
     pub max_usage: Option<u64>,
     /// How often the limit was in the way. v1: `hugetlb.SIZE.rsvd.failcnt`; v2: `max` in

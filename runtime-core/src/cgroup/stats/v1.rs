@@ -140,9 +140,10 @@ pub(super) fn hugetlb(files: &Files<'_>) -> Result<Option<BTreeMap<String, Huget
         for kind in [".rsvd", ""] {
             let file = |name: &str| format!("hugetlb.{size}{kind}.{name}");
             let Some(usage) = files.number(&file("usage_in_bytes"))? else { continue };
+            let limit = files.number(&file("limit_in_bytes"))?;
             let max_usage = files.number(&file("max_usage_in_bytes"))?;
             let failcnt = files.number(&file("failcnt"))?.unwrap_or_default();
-            found.insert(size, HugetlbStats { usage, max_usage, failcnt });
+            found.insert(size, HugetlbStats { usage, limit, max_usage, failcnt });
             break;
         }
     }

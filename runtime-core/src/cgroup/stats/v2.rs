@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::files::Files;
 use super::parse;
 use super::types::{
-    BlockIoStats, CpuStats, HugetlbStats, MemoryStats, MemoryUsage, PressureStats, RdmaStats,
-    Throttling,
+    BlockIoStats, CpuStats, HugetlbStats, MemoryEvents, MemoryStats, MemoryUsage, PressureStats,
+    RdmaStats, Throttling,
 };
 use crate::error::Result;
 
@@ -43,6 +43,17 @@ pub(super) fn memory(files: &Files<'_>) -> Result<Option<MemoryStats>> {
         found.raw.insert(key.to_owned(), value);
     })?;
     found.cache = found.raw.get("file").copied().unwrap_or_default();
+    let mut events = MemoryEvents::default();
+    let there = files.pairs("memory.events", |key, value| match key {
+        "low" => events.low = value,
+        "high" => events.high = value,
+        "max" => events.max = value,
+        "oom" => events.oom = value,
+        "oom_kill" => events.oom_kill = value,
+        "oom_group_kill" => events.oom_group_kill = value,
+        _ => {}
+    })?;
+    found.events = there.then_some(events);
     Ok(Some(found))
 }
 
@@ -78,15 +89,16 @@ pub(super) fn hugetlb(files: &Files<'_>) -> Result<Option<BTreeMap<String, Huget
     let mut found = BTreeMap::new();
     for size in files.huge_page_sizes(".current")? {
         for kind in [".rsvd", ""] {
-            let file = format!("hugetlb.{size}{kind}.current");
-            let Some(usage) = files.number(&file)? else { continue };
+            let file = |name: &str| format!("hugetlb.{size}{kind}.{name}");
+            let Some(usage) = files.number(&file("current"))? else { continue };
+            let limit = files.limit(&file("max"))?.flatten();
             let mut failcnt = 0;
             files.pairs(&format!("hugetlb.{size}.events"), |key, value| {
                 if key == "max" {
                     failcnt = value;
                 }
             })?;
-            found.insert(size, HugetlbStats { usage, max_usage: None, failcnt });
+            found.insert(size, HugetlbStats { usage, limit, max_usage: None, failcnt });
             break;
         }
     }

@@ -184,7 +184,8 @@ fn a_container_on_v1() {
     // What runc doesn't show.
     let throttling = stats.throttling.unwrap();
     assert_eq!((throttling.burst_periods, throttling.burst_time), (Some(0), Some(Duration::ZERO)));
-    assert_eq!(stats.memory.unwrap().oom_kills, Some(0));
+    let memory = stats.memory.unwrap();
+    assert_eq!((memory.oom_kills, memory.events), (Some(0), None));
     assert_eq!((stats.hugetlb, stats.rdma), (None, None));
     assert_eq!(stats.pressure, PressureStats::default());
 }
@@ -198,6 +199,7 @@ fn a_container_on_v2() {
     let memory = stats.memory.unwrap();
     assert_eq!(memory.swap.unwrap().limit, Some(67_108_864));
     assert_eq!(memory.oom_kills, Some(0));
+    assert_eq!(memory.events, Some(MemoryEvents::default()));
     assert_eq!(stats.cpuset, None);
     assert_eq!(stats.hugetlb.unwrap().keys().collect::<Vec<_>>(), ["1GB", "2MB"]);
     assert_eq!(stats.rdma, Some(vec![]));
@@ -249,25 +251,42 @@ fn a_file_that_is_damaged_is_named() {
 }
 
 #[test]
+fn what_limits_on_memory_did() {
+    let fake = Fake::new(
+        "== cgroup.procs\n== memory.current\n1\n\
+         == memory.events\nlow 1\nhigh 2\nmax 3\noom 4\noom_kill 5\noom_group_kill 6\n\
+         sock_throttled 7\n",
+    );
+    let memory = || fake.unified().stats().unwrap().unwrap().memory.unwrap();
+    let expected = MemoryEvents { low: 1, high: 2, max: 3, oom: 4, oom_kill: 5, oom_group_kill: 6 };
+    assert_eq!(memory().events, Some(expected));
+    fs::remove_file(fake.0.join("memory.events")).unwrap();
+    assert_eq!(memory().events, None);
+}
+
+#[test]
 fn reserved_huge_pages_come_first() {
     let fake = Fake::new(
         "== cgroup.procs\n== hugetlb.2MB.current\n1\n== hugetlb.2MB.rsvd.current\n2\n\
-         == hugetlb.2MB.events\nmax 3\n== hugetlb.64KB.current\n4\n",
+         == hugetlb.2MB.max\n5\n== hugetlb.2MB.rsvd.max\n6\n== hugetlb.2MB.events\nmax 3\n\
+         == hugetlb.64KB.current\n4\n== hugetlb.64KB.max\nmax\n",
     );
     let hugetlb = fake.unified().stats().unwrap().unwrap().hugetlb.unwrap();
-    let page = |usage, failcnt| HugetlbStats { usage, max_usage: None, failcnt };
+    let page = |usage, limit, failcnt| HugetlbStats { usage, limit, max_usage: None, failcnt };
     assert_eq!(
         hugetlb.into_iter().collect::<Vec<_>>(),
-        [("2MB".to_owned(), page(2, 3)), ("64KB".to_owned(), page(4, 0)),]
+        [("2MB".to_owned(), page(2, Some(6), 3)), ("64KB".to_owned(), page(4, None, 0)),]
     );
     let fake = Fake::new(
         "== hugetlb/cgroup.procs\n== hugetlb/hugetlb.2MB.usage_in_bytes\n1\n\
          == hugetlb/hugetlb.2MB.rsvd.usage_in_bytes\n2\n\
+         == hugetlb/hugetlb.2MB.rsvd.limit_in_bytes\n5\n\
          == hugetlb/hugetlb.2MB.rsvd.max_usage_in_bytes\n3\n\
          == hugetlb/hugetlb.2MB.rsvd.failcnt\n4\n",
     );
     let hugetlb = fake.legacy(&["hugetlb"]).stats().unwrap().unwrap().hugetlb.unwrap();
-    assert_eq!(hugetlb["2MB"], HugetlbStats { usage: 2, max_usage: Some(3), failcnt: 4 });
+    let expected = HugetlbStats { usage: 2, limit: Some(5), max_usage: Some(3), failcnt: 4 };
+    assert_eq!(hugetlb["2MB"], expected);
 }
 
 #[test]
