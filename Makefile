@@ -9,10 +9,11 @@ endif
 # be built with these flags, too.
 RELEASE_FLAGS := -C target-feature=+crt-static -C relocation-model=static
 BINARY := target/$(TARGET)/release/hoist
+SHIM := target/$(TARGET)/release/containerd-shim-hoist-v2
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build install unit integration lint doc deny package conformance conformance-report missing vm vm-shell vm-test man clean setup
+.PHONY: help demo test check build install unit integration lint doc deny package conformance conformance-report missing vm vm-shell vm-test bench-shim man clean setup
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,10 +27,10 @@ test: ## Install what is missing, then run everything: lint, unit, integration a
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint unit integration doc
 
-build: ## Build the static release binary
-	@echo "==> build the static release binary"
-	@RUSTFLAGS="$(RELEASE_FLAGS)" cargo build --release --locked -p hoist-cli --target $(TARGET)
-	@ls -l $(BINARY) | awk '{printf "    %s: %d KB, static\n", $$NF, $$5/1024}'
+build: ## Build the static release binaries: the command line and containerd's shim
+	@echo "==> build the static release binaries"
+	@RUSTFLAGS="$(RELEASE_FLAGS)" cargo build --release --locked -p hoist-cli -p hoist-shim --target $(TARGET)
+	@ls -l $(BINARY) $(SHIM) | awk '{printf "    %s: %d KB, static\n", $$NF, $$5/1024}'
 
 unit: ## Tests that need no root: pure parts, parsers, the plan compiler, properties
 	@echo "==> unit and property tests"
@@ -56,7 +57,7 @@ deny: ## Licences, duplicate crates and sources of the dependencies
 package: ## Build the crates from their packages, offline and with RUSTFLAGS set
 	@.ci/package
 
-conformance: ## Other people's suites: SUITE=oci|runc|hoist|vm RUNTIME=runc|crun|PATH ENVIRONMENT=… TEST=PART/TITLE
+conformance: ## Other people's suites: SUITE=oci|runc|hoist|containerd|docker|vm RUNTIME=runc|crun|PATH ENVIRONMENT=… TEST=PART/TITLE
 	@.ci/setup conformance
 	@.ci/setup vm
 	@cargo run --quiet --locked -p hoist-conformance -- run $(SUITE) \
@@ -80,10 +81,17 @@ vm-test: ## Tests in a virtual machine: systemd, all of cgroup v2, AppArmor, a r
 	@.ci/setup vm
 	@conformance/vm/test
 
-install: build ## Install the binary, man pages and completions below PREFIX (/usr/local)
+bench-shim: build ## The shim's time and memory beside runc with its own shim, under containerd and Docker
+	@.ci/setup conformance
+	@conformance/engines/build
+	@BIND=$(CURDIR)/benches conformance/engines/enter $(dir $(SHIM)) -- $(CURDIR)/benches/shim $(addprefix -n ,$(ROUNDS))
+
+install: build ## Install both binaries, man pages and completions below PREFIX (/usr/local)
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/hoist
+	install -D -m 0755 $(SHIM) $(DESTDIR)$(PREFIX)/bin/containerd-shim-hoist-v2
 	mkdir -p $(DESTDIR)$(PREFIX)/share/man/man8
 	$(BINARY) man $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 0644 shim/containerd-shim-hoist-v2.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	$(BINARY) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hoist
 	$(BINARY) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hoist
