@@ -78,8 +78,19 @@ impl Cache {
     /// Removes what this program and the scripts have made, and nothing else that may be there.
     pub(crate) fn clean(&self) -> Result<()> {
         let _lock = lock()?;
-        let ours =
-            ["oci", "runc", "peers", "hoist", "vm", "outputs", "results", "tmp", "missing.json"];
+        let ours = [
+            "oci",
+            "runc",
+            "peers",
+            "hoist",
+            "engines",
+            "engines-running",
+            "vm",
+            "outputs",
+            "results",
+            "tmp",
+            "missing.json",
+        ];
         for entry in fs::read_dir(&self.directory).context(self.directory.display())?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_log =

@@ -70,7 +70,7 @@ fn run_suite(
     let mut good = true;
     for environment in environments(suite, options) {
         for runtime in runtimes {
-            if !suite.takes_any_runtime() && !runtime.is_hoist() {
+            if !suite.takes(runtime) {
                 continue;
             }
             let one = One { suite, environment, runtime, cache, options, expected: &expected };
@@ -130,6 +130,7 @@ fn environments(suite: Suite, options: &Options) -> Vec<Environment> {
         Suite::Runc => &[Hybrid, Unified, Vm, VmSystemd, VmRootless],
         // In the virtual machine, one run has systemd's and the rootless user's part.
         Suite::Hoist => &[Hybrid, Unified, Vm],
+        Suite::Containerd | Suite::Docker => &[Hybrid],
     };
     if options.environments.is_empty() {
         return fitting.to_vec();
@@ -358,7 +359,7 @@ fn conclude(runs: &[Run], took: Duration) {
         total.failed += counts.failed;
         total.skipped += counts.skipped;
         console::line(format_args!(
-            "{:<6} {:<12} {:<6} {:<10} {:>5} passed {:>4} failed {:>4} skipped {:>5} s{}",
+            "{:<10} {:<12} {:<6} {:<10} {:>5} passed {:>4} failed {:>4} skipped {:>5} s{}",
             run.suite.name(),
             run.environment.name(),
             run.runtime,

@@ -104,3 +104,23 @@ go_build() {
         GO111MODULE=off GOENV=off GOFLAGS= GOTOOLCHAIN=local \
         "$go/bin/go" build -trimpath -ldflags='-s -w' -o "$output/" "$@"
 }
+
+# busybox_root DIR BUSYBOX: a root file system that has busybox and little else.
+busybox_root() {
+    local root=$1
+    mkdir -p "$root"/{bin,sbin,usr/bin,usr/sbin,etc,dev,home,lib,root,run,tmp,var/tmp}
+    chmod 1777 "$root"/{tmp,var/tmp}
+    cp "$2" "$root/bin/busybox"
+    # Hard links: a test's chmod from outside would follow a symlink to the host's busybox. In /bin and at each
+    # applet's own place, because tests name both.
+    "$root/bin/busybox" --list-full | while read -r applet; do
+        ln -f "$root/bin/busybox" "$root/bin/$(basename "$applet")" 2>/dev/null || true # itself
+        ln -f "$root/bin/busybox" "$root/$applet" 2>/dev/null || true
+    done
+    cat >"$root/etc/passwd" <<'PASSWD'
+root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/usr/sbin:/bin/false
+nobody:x:65534:65534:nobody:/home:/bin/false
+PASSWD
+    cut -d: -f1-2,4 "$root/etc/passwd" | sed 's/$/:/; s/^nobody/nogroup/' >"$root/etc/group"
+}

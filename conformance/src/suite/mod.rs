@@ -1,5 +1,6 @@
 //! The suites: what they are made of, how a part of one is run, and how its output is read.
 
+mod engines;
 mod oci;
 mod own;
 mod runc;
@@ -15,6 +16,7 @@ use crate::environment::Environment;
 use crate::expected::Expected;
 use crate::failure::{Context, Failure, Result};
 use crate::results::Test;
+use crate::runtime::Runtime;
 use crate::supervise::{Ended, Job};
 
 pub(crate) use own::{hoist, test_programs, vm as own_in_vm};
@@ -28,6 +30,10 @@ pub(crate) enum Suite {
     Runc,
     /// hoist's own integration tests.
     Hoist,
+    /// containerd, by its own client.
+    Containerd,
+    /// Docker.
+    Docker,
 }
 
 /// What runs a part of a suite needs to know.
@@ -74,13 +80,16 @@ impl Setting<'_> {
 }
 
 impl Suite {
-    pub(crate) const ALL: [Self; 3] = [Self::Oci, Self::Runc, Self::Hoist];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Oci, Self::Runc, Self::Hoist, Self::Containerd, Self::Docker];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Oci => "oci",
             Self::Runc => "runc",
             Self::Hoist => "hoist",
+            Self::Containerd => "containerd",
+            Self::Docker => "docker",
         }
     }
 
@@ -89,6 +98,8 @@ impl Suite {
             Self::Oci => "OCI runtime-tools' validation programs",
             Self::Runc => "runc's integration tests (bats)",
             Self::Hoist => "hoist's own integration tests",
+            Self::Containerd => "containerd through its client, killed and restarted, too",
+            Self::Docker => "Docker's commands of every day",
         }
     }
 
@@ -96,9 +107,14 @@ impl Suite {
         Self::ALL.into_iter().find(|suite| suite.name() == name)
     }
 
-    /// Whether any runtime can be given to it, or only hoist, which it was built with.
-    pub(crate) fn takes_any_runtime(self) -> bool {
-        self != Self::Hoist
+    /// Whether a runtime can be given to it: its own tests were built with hoist, and the engines have hoist
+    /// and runc.
+    pub(crate) fn takes(self, runtime: &Runtime) -> bool {
+        match self {
+            Self::Oci | Self::Runc => true,
+            Self::Hoist => runtime.is_hoist(),
+            Self::Containerd | Self::Docker => runtime.is_hoist() || runtime.name == "runc",
+        }
     }
 
     /// Has everything built that it needs.
@@ -107,6 +123,7 @@ impl Suite {
             Self::Oci => cache.build("suites/oci/build"),
             Self::Runc => cache.build("suites/runc/build"),
             Self::Hoist => own::build(cache),
+            Self::Containerd | Self::Docker => engines::build(cache),
         }
     }
 
@@ -127,6 +144,7 @@ impl Suite {
             Self::Oci => oci::programs(cache)?,
             Self::Runc => runc::files(cache)?,
             Self::Hoist => own::programs(cache)?,
+            Self::Containerd | Self::Docker => engines::names(self)?,
         };
         names.sort();
         Ok(names.into_iter().map(|name| Unit { name, test: None }).collect())
@@ -159,6 +177,7 @@ impl Suite {
             Self::Oci => Ok(vec![unit.name.clone()]),
             Self::Runc => runc::titles(cache, &unit.name),
             Self::Hoist => own::tests(cache, &unit.name),
+            Self::Containerd | Self::Docker => engines::tests(self, &unit.name),
         }
     }
 
@@ -167,6 +186,7 @@ impl Suite {
             Self::Oci => oci::job(setting, unit),
             Self::Runc => runc::job(setting, unit),
             Self::Hoist => own::job(setting, unit),
+            Self::Containerd | Self::Docker => engines::job(self, setting, unit),
         }
     }
 
@@ -184,6 +204,7 @@ impl Suite {
             }
             Self::Runc => runc::read(setting, unit, output, ended),
             Self::Hoist => own::read(setting, unit, output, ended),
+            Self::Containerd | Self::Docker => engines::read(self, unit, output, ended),
         }
     }
 }

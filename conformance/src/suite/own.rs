@@ -51,6 +51,11 @@ pub(crate) fn hoist() -> Result<PathBuf> {
     built.into_values().next().ok_or_else(|| Failure::new("cargo has built no hoist"))
 }
 
+/// containerd's shim, beside hoist.
+pub(super) fn shim() -> Result<()> {
+    cargo(&["build", "-p", "hoist-shim"], |_| None).map(|_| ())
+}
+
 fn list(cache: &Cache) -> PathBuf {
     cache.directory().join("hoist/programs.json")
 }
