@@ -60,7 +60,10 @@ fn mistakes_on_the_command_line() {
     let directory = Directory::new("mistakes");
     for (arguments, words) in [
         (&["walk"] as &[_], "there is no command \"walk\""),
-        (&["run", "oki"], "there is no suite \"oki\"; there are oci, runc, hoist, vm"),
+        (
+            &["run", "oki"],
+            "there is no suite \"oki\"; there are oci, runc, hoist, containerd, docker, vm",
+        ),
         (
             &["run", "--environment", "moon"],
             "there is no environment \"moon\"; there are host, hybrid",
