@@ -1,14 +1,14 @@
 //! A connection to a shim, and the calls of its task service.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::shim::shim::{ConnectRequest, ConnectResponse, ShutdownRequest};
-use containerd_shim_protos::ttrpc::proto::{KeyValue, Request};
+use containerd_shim_protos::ttrpc::proto::{KeyValue, Request, Response};
 use containerd_shim_protos::ttrpc::{self, Client, Code};
 use containerd_shim_protos::types::empty::Empty;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -124,6 +124,19 @@ impl Shim {
         let mut stream = UnixStream::connect(self.socket()).expect("connect");
         stream.write_all(&frame).expect("write");
         stream
+    }
+
+    /// What a call of [`ask`](Self::ask) was answered; `None` if it was refused.
+    pub(crate) fn answer<T: Message>(mut stream: UnixStream) -> Option<T> {
+        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+        let mut header = [0; 10];
+        stream.read_exact(&mut header).expect("read the header");
+        let length = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+        let mut body = vec![0; usize::try_from(length).expect("a length")];
+        stream.read_exact(&mut body).expect("read the answer");
+        let response = Response::parse_from_bytes(&body).expect("decode the response");
+        let refused = response.status.as_ref().is_some_and(|status| status.code() != Code::OK);
+        (!refused).then(|| T::parse_from_bytes(&response.payload).expect("decode the answer"))
     }
 
     pub(crate) fn shutdown(&self) -> Result<Empty> {
