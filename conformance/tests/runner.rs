@@ -201,6 +201,21 @@ fn a_job_that_takes_too_long() {
 }
 
 #[test]
+fn a_job_can_be_ended_kindly() {
+    if !is_root("a_job_can_be_ended_kindly") {
+        return;
+    }
+    let directory = Directory::new("kindly");
+    let script = "exec grep SigBlk /proc/self/status >said";
+    let ended = supervise(&directory, &job(&directory, script, 60, false));
+    assert_eq!(ended["status"], 0, "{ended}");
+    let said = std::fs::read_to_string(directory.0.join("said")).expect("said");
+    let blocked = said.trim().rsplit('\t').next().map(|mask| u64::from_str_radix(mask, 16));
+    // SIGHUP, SIGINT, SIGTERM: the supervisor has these blocked for itself.
+    assert_eq!(blocked.expect("a mask").expect(&said) & 0x4003, 0, "{said}");
+}
+
+#[test]
 fn a_job_has_a_terminal() {
     if !is_root("a_job_has_a_terminal") {
         return;

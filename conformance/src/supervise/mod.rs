@@ -93,7 +93,6 @@ pub(crate) fn supervise(job: &str) -> Result<()> {
         .context("PR_SET_CHILD_SUBREAPER")?;
     let signals =
         SigSet::from_iter([Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
-    // std's Command gives the program an empty mask again.
     signals.thread_block().context("signal mask")?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(&signals, flags).context("signalfd")?;
@@ -139,8 +138,13 @@ fn start(job: &Job) -> Result<(u32, Option<OwnedFd>)> {
         None
     };
     command.arg(program).args(arguments).current_dir(&job.directory).envs(&job.variables);
-    let child = command.spawn().context(program)?;
-    Ok((child.id(), terminal))
+    // A program inherits what is blocked, and then nothing that it runs can be ended kindly. Those that
+    // come in between end this process, and with it the job: nothing runs yet.
+    let ends = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    ends.thread_unblock().context("signal mask")?;
+    let child = command.spawn();
+    ends.thread_block().context("signal mask")?;
+    Ok((child.context(program)?.id(), terminal))
 }
 
 /// Both ends, the second one for the program. Lines stay as they were written.
