@@ -71,7 +71,7 @@ impl Service {
     }
 
     pub(super) fn pids(&mut self, request: PidsRequest, reply: Reply) -> Result<()> {
-        let handle = self.container(&request.id)?.handle.clone();
+        let handle = self.container(&request.id)?.handle();
         self.work(
             move || handle.processes(),
             move |service, pids| {
@@ -93,7 +93,7 @@ impl Service {
     }
 
     pub(super) fn stats(&mut self, request: StatsRequest, reply: Reply) -> Result<()> {
-        let handle = self.container(&request.id)?.handle.clone();
+        let handle = self.container(&request.id)?.handle();
         self.work(
             move || Ok(metrics::any(&handle.stats()?, metrics::unified()?)),
             move |service, stats: Result<Any>| {
@@ -129,7 +129,7 @@ impl Service {
         if container.init.exit().is_some() && !request.all {
             return Err(finished());
         }
-        let (handle, all) = (container.handle.clone(), request.all);
+        let (handle, all) = (container.handle(), request.all);
         self.work_now(
             move || if all { handle.kill_all(signal) } else { handle.kill(signal) },
             move |service, killed| {
@@ -157,7 +157,7 @@ impl Service {
         if container.freezer == Freezer::Thawed {
             container.freezer = Freezer::Pausing;
         }
-        let handle = container.handle.clone();
+        let handle = container.handle();
         self.work(
             move || (handle.pause(), freezer_of(&handle)),
             move |service, (paused, freezer)| {
@@ -172,7 +172,7 @@ impl Service {
     }
 
     pub(super) fn resume(&mut self, request: ResumeRequest, reply: Reply) -> Result<()> {
-        let handle = self.container(&request.id)?.handle.clone();
+        let handle = self.container(&request.id)?.handle();
         self.work_now(
             move || (handle.resume(), freezer_of(&handle)),
             move |service, (resumed, freezer)| {
@@ -193,7 +193,7 @@ impl Service {
     }
 
     pub(super) fn update(&mut self, request: UpdateTaskRequest, reply: Reply) -> Result<()> {
-        let handle = self.container(&request.id)?.handle.clone();
+        let handle = self.container(&request.id)?.handle();
         let Some(Any { value, .. }) = request.resources else {
             return Err(Failure::new(Code::InvalidArgument, "no resources to update"));
         };

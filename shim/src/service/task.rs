@@ -45,7 +45,7 @@ pub(super) struct Container {
     pub(super) init: Process,
     pub(super) execs: BTreeMap<String, Process>,
     pub(super) oom: Option<hoist::Events>,
-    /// How many kills have been reported.
+    /// Whether it was told that its memory ran out.
     pub(super) oom_reported: bool,
     pub(super) freezer: Freezer,
     /// The first process has ended, and this has not been told yet: its execs end first.
