@@ -64,6 +64,11 @@ impl Children {
         child
     }
 
+    /// Collects those that have ended.
+    pub(crate) fn collect(&self) {
+        self.lock().children.retain(|(_, child)| !child.collect());
+    }
+
     /// Waits until a container's first process has ended, and collects its other processes that
     /// are ours as they end.
     pub(crate) fn wait_with(&self, container: &str, first: BorrowedFd<'_>) -> Result<()> {

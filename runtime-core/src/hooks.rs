@@ -136,7 +136,7 @@ pub(crate) fn launch_from_host(
     .start()?;
     while !matches!(conversation.next()?, Event::End) {}
     let program = hook.path().to_string_lossy();
-    let failure = failure::of(&conversation.report, Some(&plan), &program)?;
+    let failure = failure::of(&conversation.report, Some(&plan), || program.to_string())?;
     let inner = conversation.take_inner();
     match (failure, inner) {
         (None, Some(inner)) => Ok(inner),

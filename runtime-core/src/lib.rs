@@ -31,6 +31,9 @@
 //!
 //! It needs Linux 5.12 or later, on x86_64; the aarch64 layer compiles and was not run yet.
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod cgroup;
 mod children;
 mod container;

@@ -6,8 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -59,8 +62,12 @@ const PF_EXITING: u64 = 4;
 
 /// The caller is in a user namespace other than the host's: its map is not the whole range.
 pub(crate) fn in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_ascii_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let map = rustix::fs::open("/proc/self/uid_map", flags, Mode::empty())
+        .and_then(|file| read_once(&file))
+        .unwrap_or_default();
+    let fields = map.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    fields.ne([b"0".as_slice(), b"0", b"4294967295"])
 }
 
 /// The caller isn't the host's root.
@@ -84,7 +91,12 @@ impl Stat {
 
 /// The host's `/proc`, opened once.
 #[derive(Debug)]
-pub(crate) struct Proc(OwnedFd);
+pub(crate) struct Proc {
+    fd: OwnedFd,
+    /// What identities are made of besides a process's own facts: looked up once.
+    pid_namespace: OnceLock<u64>,
+    boot: OnceLock<String>,
+}
 
 impl Proc {
     /// Opens `/proc` and checks that it is one: another file system mounted there could name any
@@ -98,7 +110,7 @@ impl Proc {
                 .with_file("/proc")
                 .with_hint("hoist needs the host's procfs there"));
         }
-        Ok(Self(dir))
+        Ok(Self { fd: dir, pid_namespace: OnceLock::new(), boot: OnceLock::new() })
     }
 
     /// The directory of a process, or `None` if there is no such process.
@@ -107,7 +119,7 @@ impl Proc {
     /// if its number is in use again.
     pub(crate) fn dir(&self, pid: Pid) -> Result<Option<ProcessDir>> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match beneath(&self.0, &pid.to_string(), flags) {
+        match beneath(&self.fd, &pid.to_string(), flags) {
             Ok(fd) => Ok(Some(ProcessDir { fd, pid })),
             Err(Errno::NOENT | Errno::SRCH) => Ok(None),
             Err(errno) => Err(Error::system("open a process's directory", errno)
@@ -133,9 +145,9 @@ impl Proc {
         let mut found = Namespaces::new();
         for kind in NAMESPACE_KINDS {
             let file = format!("thread-self/ns/{kind}");
-            match rustix::fs::statat(&self.0, file.as_str(), AtFlags::empty()) {
-                Ok(stat) => {
-                    found.insert(kind.to_owned(), stat.st_ino);
+            match inode(&self.fd, &file) {
+                Ok(inode) => {
+                    found.insert(kind.to_owned(), inode);
                 }
                 Err(Errno::NOENT) => {}
                 Err(errno) => {
@@ -150,13 +162,17 @@ impl Proc {
     /// The identity of a process that can't vanish meanwhile, such as a child that was not
     /// reaped; `None` if it did.
     pub(crate) fn identify(&self, pid: Pid) -> Result<Option<ProcessId>> {
-        let Some(dir) = self.dir(pid)? else { return Ok(None) };
+        self.dir(pid)?.map_or(Ok(None), |dir| self.identity(&dir))
+    }
+
+    /// The identity of the process that has this directory; `None` if it is gone.
+    pub(crate) fn identity(&self, dir: &ProcessDir) -> Result<Option<ProcessId>> {
         let Some(stat) = dir.stat()? else { return Ok(None) };
         Ok(Some(ProcessId {
-            pid: pid.as_raw_pid(),
+            pid: dir.pid.as_raw_pid(),
             start_time: stat.start_time,
             pid_namespace: self.own_pid_namespace()?,
-            boot: self.boot()?,
+            boot: self.boot()?.to_owned(),
         }))
     }
 
@@ -168,10 +184,11 @@ impl Proc {
     /// # Errors
     /// [`ErrorKind::State`] if the identity was recorded in another pid namespace.
     pub(crate) fn find(&self, id: &ProcessId) -> Result<Option<Process>> {
-        if id.boot != self.boot()? {
-            return Ok(None);
-        }
         if id.pid_namespace != self.own_pid_namespace()? {
+            // Of an earlier boot there is none, whatever its namespace was.
+            if id.boot != self.boot()? {
+                return Ok(None);
+            }
             return Err(Error::new(
                 ErrorKind::State,
                 format!("process {} was recorded in another pid namespace", id.pid),
@@ -190,7 +207,7 @@ impl Proc {
         };
         let Some(dir) = self.dir(pid)? else { return Ok(None) };
         match dir.stat()? {
-            Some(stat) if stat.start_time == id.start_time => {
+            Some(stat) if stat.start_time == id.start_time && id.boot == self.boot()? => {
                 Ok(Some(Process { pidfd, dir, stat }))
             }
             _ => Ok(None),
@@ -202,7 +219,8 @@ impl Proc {
     pub(crate) fn own_children_in(&self, namespace: u64) -> Result<Vec<OwnedFd>> {
         let fail = |errno| Error::system("list the own children", errno).with_file("/proc/self");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let tasks = rustix::fs::openat(&self.0, "self/task", flags, Mode::empty()).map_err(fail)?;
+        let tasks =
+            rustix::fs::openat(&self.fd, "self/task", flags, Mode::empty()).map_err(fail)?;
         let mut found = Vec::new();
         for entry in rustix::fs::Dir::read_from(&tasks).map_err(fail)? {
             let entry = entry.map_err(fail)?;
@@ -221,9 +239,7 @@ impl Proc {
                 let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
                     continue;
                 };
-                let inside = rustix::fs::statat(&self.0, format!("{pid}/ns/pid"), AtFlags::empty())
-                    .is_ok_and(|stat| stat.st_ino == namespace);
-                if inside {
+                if inode(&self.fd, &format!("{pid}/ns/pid")) == Ok(namespace) {
                     found.push(pidfd);
                 }
             }
@@ -233,23 +249,28 @@ impl Proc {
 
     /// The caller's own pid namespace: the one in which its pids count.
     fn own_pid_namespace(&self) -> Result<u64> {
-        rustix::fs::statat(&self.0, "self/ns/pid", AtFlags::empty())
-            .map(|stat| stat.st_ino)
-            .map_err(|errno| {
-                Error::system("look at a namespace", errno).with_file("/proc/self/ns/pid")
-            })
+        if let Some(inode) = self.pid_namespace.get() {
+            return Ok(*inode);
+        }
+        let inode = inode(&self.fd, "self/ns/pid").map_err(|errno| {
+            Error::system("look at a namespace", errno).with_file("/proc/self/ns/pid")
+        })?;
+        Ok(*self.pid_namespace.get_or_init(|| inode))
     }
 
     /// A random number, as text, that the kernel makes at each boot, see random(4).
-    fn boot(&self) -> Result<String> {
+    fn boot(&self) -> Result<&str> {
         const FILE: &str = "sys/kernel/random/boot_id";
+        if let Some(boot) = self.boot.get() {
+            return Ok(boot);
+        }
         // In a container /proc/sys may be covered by a read-only bind of itself: that is crossed, and
         // the file is still one of a procfs, whose content is the same in all of them.
         let read = || {
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             let flags = OFlags::RDONLY | OFlags::CLOEXEC;
             let file = retry_on_intr(|| {
-                rustix::fs::openat2(&self.0, FILE, flags, Mode::empty(), resolve)
+                rustix::fs::openat2(&self.fd, FILE, flags, Mode::empty(), resolve)
             })?;
             match rustix::fs::fstatfs(&file)?.f_type {
                 PROC_SUPER_MAGIC => read_once(&file),
@@ -261,13 +282,13 @@ impl Proc {
                 .with_file(format!("/proc/{FILE}"))
                 .needs(OPENAT2)
         })?;
-        Ok(String::from_utf8_lossy(text.trim_ascii()).into_owned())
+        Ok(self.boot.get_or_init(|| String::from_utf8_lossy(text.trim_ascii()).into_owned()))
     }
 }
 
 impl AsFd for Proc {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
@@ -298,9 +319,9 @@ impl ProcessDir {
         let mut found = Namespaces::new();
         for kind in NAMESPACE_KINDS {
             let file = format!("ns/{kind}");
-            match rustix::fs::statat(&self.fd, file.as_str(), AtFlags::empty()) {
-                Ok(stat) => {
-                    found.insert(kind.to_owned(), stat.st_ino);
+            match inode(&self.fd, &file) {
+                Ok(inode) => {
+                    found.insert(kind.to_owned(), inode);
                 }
                 Err(Errno::NOENT | Errno::SRCH) => {}
                 // Decision 0009.
@@ -322,8 +343,7 @@ impl ProcessDir {
 
     /// The time namespace that its program will be in after execve(2), time_namespaces(7).
     pub(crate) fn time_for_children(&self) -> Option<u64> {
-        let stat = rustix::fs::statat(&self.fd, "ns/time_for_children", AtFlags::empty());
-        stat.ok().map(|stat| stat.st_ino)
+        inode(&self.fd, "ns/time_for_children").ok()
     }
 
     /// Opens one of the process's namespaces, for setns(2).
@@ -430,6 +450,11 @@ impl Process {
         poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
+    /// [`has_ended`](Self::has_ended), when the process was found.
+    pub(crate) fn had_ended(&self) -> bool {
+        matches!(self.stat.state, b'Z' | b'X') && self.has_ended()
+    }
+
     /// It runs no program any more, though it may be some time until it has ended.
     pub(crate) fn is_exiting(&self) -> bool {
         self.stat.exiting && self.dir.threads() <= 1
@@ -442,6 +467,18 @@ fn beneath(dir: impl AsFd, path: &str, flags: OFlags) -> rustix::io::Result<Owne
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = flags | OFlags::CLOEXEC;
     retry_on_intr(|| rustix::fs::openat2(&dir, path, flags, Mode::empty(), resolve))
+}
+
+/// The inode number of the namespace that a link of `/proc/PID/ns` leads to: `net:[4026531840]`.
+///
+/// The link is read and not followed: for stat(2) the kernel would make the inode, with a directory
+/// entry, and throw both away again.
+fn inode(dir: &OwnedFd, link: &str) -> rustix::io::Result<u64> {
+    let mut buffer = [MaybeUninit::uninit(); 64];
+    let (target, _) = rustix::fs::readlinkat_raw(dir, link, &mut buffer)?;
+    let target = std::str::from_utf8(target).ok();
+    let number = target.and_then(|target| target.split_once('[')?.1.strip_suffix(']'));
+    number.and_then(|number| number.parse().ok()).ok_or(Errno::BADMSG)
 }
 
 /// Undoes the escapes of a path in mountinfo, where blanks and backslashes are `\` and three octal
@@ -466,9 +503,8 @@ fn read_beneath(dir: impl AsFd, path: &str) -> rustix::io::Result<Vec<u8>> {
 }
 
 fn read_once(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
-    let mut buffer = vec![0; READ_LIMIT];
-    let length = retry_on_intr(|| rustix::io::read(file, &mut buffer[..]))?;
-    buffer.truncate(length);
+    let mut buffer = Vec::with_capacity(READ_LIMIT);
+    retry_on_intr(|| rustix::io::read(file, spare_capacity(&mut buffer)))?;
     Ok(buffer)
 }
 
@@ -533,6 +569,8 @@ mod tests {
         for pid in [0, i32::MAX] {
             assert!(proc.find(&ProcessId { pid, ..id.clone() }).unwrap().is_none());
         }
+        let before = ProcessId { pid_namespace: 1, boot: "other".to_owned(), ..id.clone() };
+        assert!(proc.find(&before).unwrap().is_none());
         let elsewhere = ProcessId { pid_namespace: 1, ..id };
         assert_eq!(proc.find(&elsewhere).unwrap_err().kind(), ErrorKind::State);
     }

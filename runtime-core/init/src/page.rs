@@ -92,6 +92,8 @@ pub const MSG_PAGE: u32 = 4;
 /// Init waits for a mount to be id-mapped, [`crate::wire::Step::MapIds`]. It carries the mount; the
 /// value is the register of the mapping, with [`MAP_RECURSIVE`].
 pub const MSG_MAP_IDS: u32 = 5;
+/// Inner is in all its namespaces and goes on; what it waits for in the end is [`REPLY_START`].
+pub const MSG_ANNOUNCED: u32 = 6;
 /// What is mounted below gets the mapping too.
 pub const MAP_RECURSIVE: u32 = 1 << 31;
 

@@ -57,7 +57,7 @@ impl Reg {
     pub const DEV: Self = Self(66);
     /// A verified `/dev/null` of the host, to cover masked files.
     pub const NULL: Self = Self(67);
-    /// An empty, read-only, detached tmpfs, to cover masked directories.
+    /// An empty, read-only tmpfs, to cover masked directories: it is where the first of them was.
     pub const EMPTY: Self = Self(68);
     /// The first register that the compiler hands out freely.
     pub const FIRST_FREE: Self = Self(80);
@@ -393,6 +393,15 @@ steps! {
     /// scheduler, I/O priority, memory policy, timer slack, transparent huge pages, personality,
     /// securebits and the parent-death signal.
     12 ResetInherited "reset-inherited" {}
+    /// New namespaces that the caller's user namespace owns, unshare(2): outer makes them while the
+    /// library still makes the cgroup, and inner is born in them.
+    13 Unshare "unshare" { flags: u64, }
+    /// Waits for what the library passes, into the first registers: what it makes, like the cgroup,
+    /// after it has started outer.
+    14 TakeDescriptors "take-descriptors" {}
+    /// Tells the library that inner is in all its namespaces, and goes on: the library records and
+    /// starts the container while it is built.
+    15 Announce "announce" {}
     /// Sets mount propagation of `/`, recursively; mount_setattr(2).
     20 Propagation "propagation" { flags: u64, recursive: bool, }
     /// Binds the root filesystem onto itself and opens it as [`Reg::ROOT`].
@@ -422,6 +431,8 @@ steps! {
         out: Reg,
         /// The parent's notion of mount(2) flags for options that fsconfig(2) doesn't take.
         flags: u64,
+        /// A mount that an earlier step kept and the destination is right in, or [`Reg::NONE`].
+        parent: Reg,
     }
     /// Binds a host file or directory, or what [`Step::OpenTree`] opened, at a path inside the
     /// root.
@@ -438,6 +449,8 @@ steps! {
         set_recursive: u64, clear_recursive: u64, propagation: u64,
         /// Keep the mount in this register.
         out: Reg,
+        /// A mount that an earlier step kept and the destination is right in, or [`Reg::NONE`].
+        parent: Reg,
     }
     /// Clones a host mount into a register, before the user namespace is entered:
     /// open_tree(2); and gives it an id mapping, mount_setattr(2). The clone is made among the
@@ -468,8 +481,8 @@ steps! {
     32 MakeSymlink "make-symlink" {
         directory: Reg, name: &'a CStr, target: &'a CStr, replace: bool,
     }
-    /// Opens what masked paths are covered with, each once: the host's `/dev/null`, checked, and
-    /// an empty read-only tmpfs.
+    /// Gets what masked paths are covered with: the host's `/dev/null`, opened and checked, and for
+    /// the first directory an empty read-only tmpfs with this label.
     33 OpenMasks "open-masks" { label: &'a CStr, }
     /// Covers a path inside the root, if it exists: a file by `/dev/null`, a directory by an
     /// empty one.
@@ -542,6 +555,8 @@ steps! {
         listener: Reg,
         /// Wait at [`crate::page::Sync::Start`] for the startContainer hooks.
         hooks: bool,
+        /// The answer is to [`Step::Announce`] and may be there already.
+        announced: bool,
     }
     /// Closes every descriptor from `first` on at execve.
     63 CloseFrom "close-descriptors" { first: u32, }

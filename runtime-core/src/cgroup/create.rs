@@ -45,7 +45,15 @@ impl Cgroup {
     /// all is as it was before.
     #[cfg(test)]
     pub(crate) fn create(host: &Host, paths: &Paths, request: &Request<'_>) -> Result<Self> {
-        Prepared::new(host, paths, request, "", None)?.make(host, paths)
+        let prepared = Prepared::new(host, paths, request, "", None)?;
+        let cgroup = prepared.make(host, paths)?;
+        match prepared.confine(&cgroup) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                cgroup.undo();
+                Err(error)
+            }
+        }
     }
 
     fn build(&mut self, host: &Host, paths: &Paths, plan: &Plan) -> Result<()> {
@@ -89,6 +97,12 @@ impl Cgroup {
         if let Some(dir) = self.legacy_dir("cpuset") {
             make::inherit_cpuset(dir)?;
         }
+        // v1's rules stand in many files' lines, between which a device node is refused that init
+        // may make; v2's program comes in one go, `Prepared::confine`.
+        if plan.mode == Mode::Unified { Ok(()) } else { self.confine(plan) }
+    }
+
+    fn confine(&self, plan: &Plan) -> Result<()> {
         match self.apply_devices(plan) {
             Err(_) if plan.rootless => Ok(()),
             other => other,
@@ -192,10 +206,11 @@ impl Prepared {
         Ok(Self { plan, unit })
     }
 
-    /// Makes the cgroup.
+    /// Makes the cgroup, with its limits; [`Self::confine`] has to follow.
     ///
     /// # Errors
-    /// As [`Cgroup::create`]. Then all is as it was before.
+    /// If it exists and has processes or is frozen; if anything asked for can't be honoured. Then
+    /// all is as it was before.
     pub(crate) fn make(&self, host: &Host, paths: &Paths) -> Result<Cgroup> {
         let mut cgroup = Cgroup {
             paths: Paths::nowhere(paths.requested),
@@ -210,6 +225,15 @@ impl Prepared {
                 Err(error)
             }
         }
+    }
+
+    /// Sets the device rules, unless they are in force already. Until then nothing of the user's
+    /// may run in the cgroup.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub(crate) fn confine(&self, cgroup: &Cgroup) -> Result<()> {
+        if self.plan.mode == Mode::Unified { cgroup.confine(&self.plan) } else { Ok(()) }
     }
 
     /// Has systemd make the [expected](Cgroup::expected) cgroup around a process, and sets limits
@@ -235,10 +259,7 @@ impl Prepared {
         }
         cgroup.refuse_frozen()?;
         cgroup.apply_limits(&self.plan)?;
-        match cgroup.apply_devices(&self.plan) {
-            Err(_) if self.plan.rootless => Ok(()),
-            other => other,
-        }
+        cgroup.confine(&self.plan)
     }
 }
 

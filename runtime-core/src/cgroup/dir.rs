@@ -74,6 +74,8 @@ impl Dir {
     }
 
     /// Makes a child, mode 0755 whatever the caller's umask is; false if it was there.
+    ///
+    /// The mode is looked at first, for to set it makes the kernel allocate what it would not need.
     pub(super) fn make(&self, name: &str) -> Result<(Self, bool), Errno> {
         let mode = Mode::from_raw_mode(0o755);
         let made = match rustix::fs::mkdirat(&self.fd, name, mode) {
@@ -82,7 +84,7 @@ impl Dir {
             Err(errno) => return Err(errno),
         };
         let child = self.child(name)?;
-        if made {
+        if made && rustix::fs::fstat(&child.fd)?.st_mode & 0o7777 != mode.as_raw_mode() {
             rustix::fs::fchmod(&child.fd, mode)?;
         }
         Ok((child, made))
@@ -302,19 +304,30 @@ enum Walk<'a> {
 
 /// Reads a file of kernfs as it is now, whatever was read from this descriptor before. That also
 /// resets what poll(2) reports about it.
+///
+/// The kernel gives out whole records: the numbers in a list of processes, or all that there is.
+/// So what leaves much of the room is the end, and for another read it would be made once more.
 pub(super) fn read_from_start(file: &OwnedFd, limit: usize) -> Result<String, Errno> {
+    read(file, limit, |count| count < CHUNK / 2)
+}
+
+/// Reads any file.
+pub(super) fn read_to_end(file: &OwnedFd, limit: usize) -> Result<String, Errno> {
+    read(file, limit, |count| count == 0)
+}
+
+fn read(file: &OwnedFd, limit: usize, is_last: fn(usize) -> bool) -> Result<String, Errno> {
     let mut text = Vec::new();
     let mut chunk = [0; CHUNK];
     loop {
         let offset = text.len() as u64;
         let count = retry_on_intr(|| rustix::io::pread(file, &mut chunk, offset))?;
-        let part = chunk.get(..count).unwrap_or_default();
-        if part.is_empty() {
-            return String::from_utf8(text).map_err(|_| Errno::ILSEQ);
-        }
-        text.extend_from_slice(part);
+        text.extend_from_slice(chunk.get(..count).unwrap_or_default());
         if text.len() > limit {
             return Err(Errno::FBIG);
+        }
+        if is_last(count) {
+            return String::from_utf8(text).map_err(|_| Errno::ILSEQ);
         }
     }
 }

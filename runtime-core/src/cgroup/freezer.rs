@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::Cgroup;
-use super::dir::Dir;
+use super::dir::{Dir, find_key};
 use super::events::Events;
+use super::host::Host;
+use super::paths::{Location, Paths};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A process in uninterruptible sleep can't be frozen before it wakes up.
@@ -20,6 +22,7 @@ const LOOKS: u32 = 50;
 
 const FREEZE: &str = "cgroup.freeze";
 const STATE: &str = "freezer.state";
+const EVENTS: &str = "cgroup.events";
 
 impl Cgroup {
     /// Stops all processes; returns when they are stopped. If that takes too long, all run again.
@@ -96,21 +99,32 @@ impl Cgroup {
 
     /// Whether the cgroup or one above it is frozen, by whomever.
     pub(crate) fn is_frozen(&self) -> Result<bool> {
-        if let Some(dir) = &self.unified {
-            match Events::open(dir).and_then(|events| events.has("frozen", 1)) {
-                Ok(true) => return Ok(true),
-                Ok(false) | Err(Errno::NOENT | Errno::NODEV) => {}
-                Err(errno) => return Err(dir.error("read", "cgroup.events", errno)),
-            }
-        }
-        let Some(dir) = self.legacy_dir("freezer") else { return Ok(false) };
-        match dir.read(STATE) {
-            // FREEZING: on the way there, or back on it for a moment because a process was added.
-            Ok(state) => Ok(state.trim_end() != "THAWED"),
-            // The root cgroup has no such file.
-            Err(Errno::NOENT | Errno::NODEV) => Ok(false),
-            Err(errno) => Err(dir.error("read", STATE, errno)),
-        }
+        let unified = self.unified.as_ref().map_or(Ok(false), |dir| is_frozen(dir, EVENTS))?;
+        Ok(unified || self.legacy_dir("freezer").map_or(Ok(false), |dir| is_frozen(dir, STATE))?)
+    }
+
+    /// The same of a cgroup that isn't open. One that isn't there is not frozen.
+    pub(crate) fn frozen_at(host: &Host, paths: &Paths) -> Result<bool> {
+        let look = |location: &Location, file| {
+            let mount = host.mount(location)?;
+            is_frozen(&mount, &format!("./{}/{file}", location.path))
+        };
+        let freezer = || paths.legacy.iter().find(|location| location.has("freezer"));
+        let unified =
+            paths.unified.as_ref().map_or(Ok(false), |location| look(location, EVENTS))?;
+        Ok(unified || freezer().map_or(Ok(false), |location| look(location, STATE))?)
+    }
+}
+
+/// What cgroup2's `cgroup.events` or v1's `freezer.state` below this directory says.
+fn is_frozen(dir: &Dir, file: &str) -> Result<bool> {
+    match dir.read(file) {
+        Ok(text) if file.ends_with(EVENTS) => Ok(find_key(&text, "frozen") == Some(1)),
+        // FREEZING: on the way there, or back on it for a moment because a process was added.
+        Ok(state) => Ok(state.trim_end() != "THAWED"),
+        // The root cgroup has no such file.
+        Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+        Err(errno) => Err(dir.error("read", file, errno)),
     }
 }
 

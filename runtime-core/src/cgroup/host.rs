@@ -1,16 +1,18 @@
 //! Which cgroup hierarchies this host has: cgroups(7), cgroup_namespaces(7), proc_pid_mountinfo(5).
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FsWord, OFlags};
 
-use super::dir::{Dir, read_from_start};
+use super::dir::{Dir, read_to_end};
 use super::paths::{Location, Paths, clean};
 use super::systemd::Unit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procfs;
 
-/// `f_type` of cgroup2: <linux/magic.h>.
+/// `f_type` of cgroup v1 and cgroup2: <linux/magic.h>.
+const CGROUP_SUPER_MAGIC: FsWord = 0x0027_e0eb;
 const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 /// Where the hierarchies are by custom, and the only place for the unified one.
 const MOUNTPOINT: &str = "/sys/fs/cgroup";
@@ -66,9 +68,12 @@ pub enum Manager {
 /// The host's hierarchies, each held open: what is below is reached through these descriptors.
 #[derive(Debug)]
 pub(crate) struct Host {
+    mode: Mode,
     /// cgroup2, on unified and hybrid hosts.
     unified: Option<Hierarchy>,
-    legacy: Vec<Hierarchy>,
+    /// All v1 hierarchies, once somebody asks for all: a container's own are in its record, and
+    /// to look for them among the host's mounts takes longer than all else that `state` does.
+    legacy: OnceLock<Vec<Hierarchy>>,
     /// Who makes the cgroups of new containers.
     manager: Manager,
 }
@@ -82,7 +87,7 @@ pub(crate) struct Hierarchy {
     /// Which cgroup of the hierarchy is mounted there: not `/` in a container without a cgroup
     /// namespace of its own.
     root: String,
-    dir: Dir,
+    dir: Arc<Dir>,
 }
 
 impl Host {
@@ -95,26 +100,31 @@ impl Host {
         })?;
         if is_cgroup2(&top)? {
             let unified = Some(Hierarchy::unified(MOUNTPOINT, top));
-            return Ok(Self { unified, legacy: vec![], manager });
+            return Ok(Self { mode: Mode::Unified, unified, legacy: vec![].into(), manager });
         }
         let unified = match Dir::open_mount(Path::new(HYBRID_MOUNTPOINT)) {
             Ok(dir) if is_cgroup2(&dir)? => Some(Hierarchy::unified(HYBRID_MOUNTPOINT, dir)),
             _ => None,
         };
-        let legacy = legacy_hierarchies(&read_proc("/proc/self/mountinfo")?);
-        if legacy.is_empty() {
-            return Err(Error::new(ErrorKind::Unsupported, "no cgroup hierarchy is mounted")
-                .with_file(MOUNTPOINT));
-        }
-        Ok(Self { unified, legacy, manager })
+        let mode = if unified.is_some() { Mode::Hybrid } else { Mode::Legacy };
+        Ok(Self { mode, unified, legacy: OnceLock::new(), manager })
     }
 
     pub(crate) fn mode(&self) -> Mode {
-        match (&self.unified, self.legacy.is_empty()) {
-            (Some(_), true) => Mode::Unified,
-            (Some(_), false) => Mode::Hybrid,
-            (None, _) => Mode::Legacy,
+        self.mode
+    }
+
+    /// The v1 hierarchies.
+    fn legacy(&self) -> Result<&[Hierarchy]> {
+        if let Some(legacy) = self.legacy.get() {
+            return Ok(legacy);
         }
+        let found = legacy_hierarchies(&read_proc("/proc/self/mountinfo")?);
+        if found.is_empty() {
+            return Err(Error::new(ErrorKind::Unsupported, "no cgroup hierarchy is mounted")
+                .with_file(MOUNTPOINT));
+        }
+        Ok(self.legacy.get_or_init(|| found))
     }
 
     /// Names a container's cgroup, without touching it.
@@ -136,12 +146,12 @@ impl Host {
             Some(path) if !path.starts_with('/') => Some(read_proc("/proc/self/cgroup")?),
             _ => None,
         };
-        Ok(self.name(&inner, given.is_some(), own.as_deref()))
+        Ok(self.name(self.legacy()?, &inner, given.is_some(), own.as_deref()))
     }
 
     /// Where systemd will have a container's unit.
     fn unit_paths(&self, cgroups_path: Option<&str>, id: &str) -> Result<Paths> {
-        let Some(hierarchy) = self.unified.as_ref().filter(|_| self.legacy.is_empty()) else {
+        let Some(hierarchy) = self.unified.as_ref().filter(|_| self.mode == Mode::Unified) else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "hoist has systemd manage cgroups on hosts with cgroup v2 alone",
@@ -156,14 +166,14 @@ impl Host {
     }
 
     /// The pure part: `own` is `/proc/self/cgroup` if the name is relative to it.
-    fn name(&self, inner: &str, requested: bool, own: Option<&str>) -> Paths {
+    fn name(&self, legacy: &[Hierarchy], inner: &str, requested: bool, own: Option<&str>) -> Paths {
         let unified = self.unified.as_ref().map(|hierarchy| {
             // In hybrid mode it is relative to the mount as well, for runc has it so.
-            let own = own.filter(|_| self.legacy.is_empty()).and_then(|own| own_cgroup(own, ""));
+            let own = own.filter(|_| legacy.is_empty()).and_then(|own| own_cgroup(own, ""));
             let parent = own.and_then(|own| own.rsplit_once('/')).map_or("", |(parent, _)| parent);
             hierarchy.location(&clean(&format!("{parent}/{inner}")))
         });
-        let legacy = self.legacy.iter().map(|hierarchy| {
+        let legacy = legacy.iter().map(|hierarchy| {
             let controller = hierarchy.controllers.first().map_or("", String::as_str);
             let own = own.and_then(|own| own_cgroup(own, controller));
             let own = own.and_then(|own| own.strip_prefix(hierarchy.root.trim_end_matches('/')));
@@ -173,20 +183,31 @@ impl Host {
     }
 
     /// The hierarchy that is mounted where the location says.
-    pub(super) fn mount(&self, location: &Location) -> Result<&Dir> {
-        let mut all = self.unified.iter().chain(&self.legacy);
-        all.find(|hierarchy| hierarchy.mountpoint == location.mountpoint)
-            .map(|hierarchy| &hierarchy.dir)
-            .ok_or_else(|| {
-                Error::new(ErrorKind::State, "the container's cgroup hierarchy is not mounted here")
-                    .with_file(&location.mountpoint)
-            })
+    pub(super) fn mount(&self, location: &Location) -> Result<Arc<Dir>> {
+        let known = self.legacy.get();
+        let mut all = self.unified.iter().chain(known.into_iter().flatten());
+        if let Some(found) = all.find(|found| found.mountpoint == location.mountpoint) {
+            return Ok(found.dir.clone());
+        }
+        match Dir::open_mount(Path::new(&location.mountpoint)) {
+            Ok(dir) if known.is_none() && magic(&dir)? == CGROUP_SUPER_MAGIC => Ok(dir.into()),
+            _ => Err(Error::new(
+                ErrorKind::State,
+                "the container's cgroup hierarchy is not mounted here",
+            )
+            .with_file(&location.mountpoint)),
+        }
     }
 }
 
 impl Hierarchy {
     fn unified(mountpoint: &str, dir: Dir) -> Self {
-        Self { controllers: vec![], mountpoint: mountpoint.into(), root: "/".into(), dir }
+        Self {
+            controllers: vec![],
+            mountpoint: mountpoint.into(),
+            root: "/".into(),
+            dir: dir.into(),
+        }
     }
 
     fn location(&self, path: &str) -> Location {
@@ -200,14 +221,18 @@ impl Hierarchy {
 }
 
 fn is_cgroup2(dir: &Dir) -> Result<bool> {
+    Ok(magic(dir)? == CGROUP2_SUPER_MAGIC)
+}
+
+fn magic(dir: &Dir) -> Result<FsWord> {
     let stat = rustix::fs::fstatfs(dir).map_err(|errno| dir.error("statfs", "", errno))?;
-    Ok(stat.f_type == CGROUP2_SUPER_MAGIC)
+    Ok(stat.f_type)
 }
 
 fn read_proc(path: &str) -> Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, rustix::fs::Mode::empty())
-        .and_then(|file| read_from_start(&file, MOUNTINFO_LIMIT))
+        .and_then(|file| read_to_end(&file, MOUNTINFO_LIMIT))
         .map_err(|errno| Error::system("read", errno).with_file(path))
 }
 
@@ -227,7 +252,7 @@ fn legacy_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
         }
         found.retain(|other| !known(other));
         let LegacyMount { controllers, mountpoint, root, .. } = mount;
-        found.push(Hierarchy { controllers, mountpoint, root, dir });
+        found.push(Hierarchy { controllers, mountpoint, root, dir: dir.into() });
     }
     found
 }
@@ -296,10 +321,16 @@ impl Host {
             controllers: mount.controllers,
             mountpoint: mount.mountpoint,
             root: mount.root,
-            dir: dir(),
+            dir: dir().into(),
         });
+        let legacy: Vec<_> = legacy.collect();
         let unified = unified.map(|mountpoint| Hierarchy::unified(mountpoint, dir()));
-        Self { unified, legacy: legacy.collect(), manager: Manager::Cgroupfs }
+        let mode = match (&unified, legacy.is_empty()) {
+            (Some(_), true) => Mode::Unified,
+            (Some(_), false) => Mode::Hybrid,
+            (None, _) => Mode::Legacy,
+        };
+        Self { mode, unified, legacy: legacy.into(), manager: Manager::Cgroupfs }
     }
 
     pub(crate) fn with_manager(self, manager: Manager) -> Self {
@@ -307,6 +338,6 @@ impl Host {
     }
 
     pub(crate) fn name_for_test(&self, inner: &str, own: Option<&str>) -> Paths {
-        self.name(&clean(inner), true, own)
+        self.name(self.legacy().unwrap(), &clean(inner), true, own)
     }
 }

@@ -27,11 +27,11 @@ pub(super) fn unified(
 ) -> Result<(Dir, usize)> {
     let top = host.mount(location)?;
     if mode == Mode::Hybrid {
-        return path(top, location, |_, _| Ok(()));
+        return path(&top, location, |_, _| Ok(()));
     }
     let controllers =
         top.read(CONTROLLERS).map_err(|errno| top.error("read", CONTROLLERS, errno))?;
-    path(top, location, |parent, child| {
+    path(&top, location, |parent, child| {
         enable(parent, &controllers, writes)?;
         check_type(child, writes)
     })
@@ -42,12 +42,12 @@ pub(super) fn unified(
 pub(super) fn legacy(host: &Host, location: &Location) -> Result<(Dir, usize)> {
     let top = host.mount(location)?;
     if !location.has("cpuset") {
-        return path(top, location, |_, _| Ok(()));
+        return path(&top, location, |_, _| Ok(()));
     }
     // The cgroup's own cpus and mems are for its limits first: they may be exclusive.
     let leaf = top.path().join(&location.path);
     path(
-        top,
+        &top,
         location,
         |_, child| if child.path() == leaf { Ok(()) } else { inherit_cpuset(child) },
     )
@@ -107,6 +107,9 @@ fn attempt(
 /// that is needed is missed when its limit is set, but for one that only waits for the parent's
 /// own processes to leave.
 fn enable(parent: &Dir, controllers: &str, writes: &[Write]) -> Result<()> {
+    if controllers.trim_ascii().is_empty() {
+        return Ok(());
+    }
     let enabled = parent.read(SUBTREE).map_err(|errno| parent.error("read", SUBTREE, errno))?;
     let mut missing: Vec<&str> = controllers
         .split_whitespace()

@@ -38,6 +38,8 @@ use rustix::process::Pid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procfs;
 
+#[cfg(feature = "bench")]
+pub(crate) use self::devices::encode as encode_devices;
 pub use self::host::Manager;
 pub(crate) use self::{
     create::{Prepared, Request},
@@ -73,23 +75,14 @@ pub(crate) struct Placement<'a> {
 }
 
 impl Cgroup {
-    /// Opens what is there of a container's cgroup. Hierarchies in which it is gone are left out:
-    /// one that is gone everywhere has no processes, and to remove it is to do nothing.
-    pub(crate) fn open(host: &Host, paths: &Paths) -> Result<Self> {
-        Self::open_some(host, paths, |_| true)
-    }
-
     /// None at all.
     pub(crate) fn nowhere() -> Self {
         Self { paths: Paths::nowhere(false), unified: None, legacy: vec![], unit: None }
     }
 
-    /// Whether a container's cgroup is [frozen](Self::is_frozen). Opens no more than that takes.
-    pub(crate) fn frozen_at(host: &Host, paths: &Paths) -> Result<bool> {
-        Self::open_some(host, paths, |location| location.has("freezer"))?.is_frozen()
-    }
-
-    fn open_some(host: &Host, paths: &Paths, wanted: impl Fn(&Location) -> bool) -> Result<Self> {
+    /// Opens what is there of a container's cgroup. Hierarchies in which it is gone are left out:
+    /// one that is gone everywhere has no processes, and to remove it is to do nothing.
+    pub(crate) fn open(host: &Host, paths: &Paths) -> Result<Self> {
         let open = |location: &Location| -> Result<Option<Dir>> {
             let mount = host.mount(location)?;
             match mount.descend(&location.path) {
@@ -108,7 +101,7 @@ impl Cgroup {
             found.unified = open(location)?;
             found.paths.unified = found.unified.as_ref().map(|_| location.clone());
         }
-        for location in paths.legacy.iter().filter(|location| wanted(location)) {
+        for location in &paths.legacy {
             if let Some(dir) = open(location)? {
                 found.legacy.push(dir);
                 found.paths.legacy.push(location.clone());

@@ -2,7 +2,8 @@
 //! starts it in the same go.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use hoist_init::page::Sync;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
@@ -27,9 +28,9 @@ use crate::spawn::idmap;
 use crate::spawn::{Conversation, Event, Spawn, protocol_error};
 use crate::spec::Bundle;
 use crate::spec::namespaces::Namespaces;
-use crate::state::{Locked, Phase, Record, StateDir};
-use crate::stdio::Pipes;
-use crate::sys::pidfd::Ending;
+use crate::state::{ConfigUse, Locked, Phase, Record, StateDir};
+use crate::stdio::{self, Pipes};
+use crate::sys::pidfd::{self, Ending};
 use crate::sys::required::{self, EVERY_CONTAINER};
 use crate::timings::Clock;
 
@@ -157,7 +158,7 @@ fn check_terminal(bundle: &Bundle, options: &CreateOptions) -> Result<()> {
 /// Init hides from a caller without privileges among others whose user namespace it joins
 /// (decision 0009).
 fn hides(spec: &Spec) -> bool {
-    let privileged = facts::caller().borrow("").privileged;
+    let privileged = facts::caller().privileged();
     !privileged && !Namespaces::of(spec).is_new(LinuxNamespaceType::User)
 }
 
@@ -172,6 +173,9 @@ fn check_hooks(spec: &Spec) -> Result<()> {
     }
     Ok(())
 }
+
+/// How long a process that is in /proc no more takes to have ended.
+const GOING: Duration = Duration::from_secs(1);
 
 /// A container that is being made: everything that a failure has to undo.
 struct Work<'a> {
@@ -200,8 +204,71 @@ struct Done {
 
 impl Work<'_> {
     fn build(&mut self, locked: &Locked, fused: bool) -> Result<Done> {
-        let spec = self.bundle.spec();
+        // First of all: outer makes namespaces while the rest is done here.
+        let options = self.options;
+        let stdio = options.stdio.open()?;
+        self.conversation = Some(self.spawn(&stdio)?);
+        self.clock.lap("spawn");
+
         let proc = Proc::open()?;
+        self.write_down(locked, &proc)?;
+        self.clock.lap("state");
+        if let Some(made) = self.make_cgroup()? {
+            // A hierarchy in which hoist may make nothing was left out.
+            let plan =
+                plan(self.shared, locked.id(), self.bundle, self.options, fused, Some(&made))?;
+            self.plan = plan.0;
+            self.conversation = None;
+            self.conversation = Some(self.spawn(&stdio)?);
+        }
+        self.clock.lap("cgroup");
+
+        let listener = if fused { None } else { Some(locked.listen()?) };
+        let holders = idmap_holder::make(self.shared.image()?, self.plan.passed())?;
+        self.pass(listener, &holders)?;
+        let pipes = stdio.into_pipes();
+
+        // While init makes the mounts; it waits before anything of the user's runs.
+        if let (false, Some(cgroup)) = (self.paths.by_systemd(), &self.cgroup) {
+            self.prepared.take().ok_or_else(gone)?.confine(cgroup)?;
+        }
+        locked.write_config(&self.bundle.text()?)?;
+        self.clock.lap("confine");
+        self.converse(locked, &proc, &holders, fused)?;
+        self.clock.lap("init");
+
+        let Some(conversation) = &mut self.conversation else { return Err(gone()) };
+        let snapshot = conversation.report.read()?;
+        let mut warnings = super::ungranted_warning(snapshot.ungranted);
+        let record = self.record.as_ref().ok_or_else(gone)?;
+        if !record.private_pid && self.cgroup.as_ref().is_none_or(Cgroup::is_nowhere) {
+            warnings.push(
+                "the container has neither a cgroup nor a pid namespace of its own, so not all of \
+                 its processes can be found and killed. Such configuration is strongly discouraged"
+                    .to_owned(),
+            );
+        }
+        let inner = conversation.take_inner().ok_or_else(gone)?;
+        Ok(Done { pidfd: inner.pidfd, pipes, warnings })
+    }
+
+    fn spawn(&self, stdio: &stdio::Opened<'_>) -> Result<Conversation> {
+        let preserved: Vec<BorrowedFd<'_>> =
+            self.options.preserved.iter().map(AsFd::as_fd).collect();
+        Spawn {
+            image: self.shared.image()?,
+            plan: self.plan.bytes(),
+            steps: u32::try_from(self.plan.len()).unwrap_or(u32::MAX),
+            stdio: stdio.descriptors(),
+            preserved: &preserved,
+            passed: &[],
+        }
+        .start()
+    }
+
+    /// What is about to be made is written down first: whoever finds only this can remove it.
+    fn write_down(&mut self, locked: &Locked, proc: &Proc) -> Result<()> {
+        let spec = self.bundle.spec();
         let host = self.shared.host()?;
         let linux = spec.linux().as_ref();
         let own = rustix::process::getpid();
@@ -232,96 +299,51 @@ impl Work<'_> {
             .with_pointer("/linux/cgroupsPath"));
         }
         found.refuse_frozen()?;
+        record.config_use = ConfigUse::of(spec);
         record.private_pid = Namespaces::of(spec).is_new(LinuxNamespaceType::Pid);
-        // What is about to be made is written down first: whoever finds only this can remove it.
         locked.write_record(&record)?;
-        let config = serde_json::to_vec(spec)
-            .map_err(|e| Error::new(ErrorKind::State, "record the configuration").with_source(e))?;
-        locked.write_config(&config)?;
         let record = self.record.insert(record);
         if let (Some((resctrl, config)), Some(group)) = (&rdt, &mut record.intel_rdt) {
             resctrl.make(group, config)?;
             locked.write_record(record)?;
         }
-        self.clock.lap("state");
-
-        if self.paths.by_systemd() {
-            self.cgroup = Some(Cgroup::expected(&self.paths));
-        } else {
-            let prepared = self.prepared.take().ok_or_else(gone)?;
-            let cgroup = self.cgroup.insert(prepared.make(host, &self.paths)?);
-            record.cgroup = to_json(cgroup.paths())?;
-            record.oom_kills_before = cgroup.oom_kills()?.unwrap_or_default();
-            if cgroup.paths().shape() != self.paths.shape() {
-                // A hierarchy in which hoist may make nothing was left out.
-                let made = cgroup.paths().clone();
-                self.plan =
-                    plan(self.shared, locked.id(), self.bundle, self.options, fused, Some(&made))?
-                        .0;
-            }
-        }
-        self.clock.lap("cgroup");
-
-        let listener = if fused { None } else { Some(locked.listen()?) };
-        let holders = idmap_holder::make(self.shared.image()?, self.plan.passed())?;
-        let placement = self.cgroup.as_ref().ok_or_else(gone)?.placement()?;
-        let passed = self.passed(&placement, listener.as_ref(), &holders)?;
-        let stdio = self.options.stdio.open()?;
-        let preserved: Vec<BorrowedFd<'_>> =
-            self.options.preserved.iter().map(AsFd::as_fd).collect();
-        let conversation = Spawn {
-            image: self.shared.image()?,
-            plan: self.plan.bytes(),
-            steps: u32::try_from(self.plan.len()).unwrap_or(u32::MAX),
-            stdio: stdio.descriptors(),
-            preserved: &preserved,
-            passed: &passed,
-        }
-        .start()?;
-        self.conversation = Some(conversation);
-        self.clock.lap("spawn");
-        let pipes = stdio.into_pipes();
-        self.converse(locked, &proc, &holders, fused)?;
-        self.clock.lap("init");
-
-        let Some(conversation) = &mut self.conversation else { return Err(gone()) };
-        let snapshot = conversation.report.read()?;
-        let mut warnings = super::ungranted_warning(snapshot.ungranted);
-        let record = self.record.as_ref().ok_or_else(gone)?;
-        if !record.private_pid && self.cgroup.as_ref().is_none_or(Cgroup::is_nowhere) {
-            warnings.push(
-                "the container has neither a cgroup nor a pid namespace of its own, so not all of \
-                 its processes can be found and killed. Such configuration is strongly discouraged"
-                    .to_owned(),
-            );
-        }
-        let inner = conversation.take_inner().ok_or_else(gone)?;
-        Ok(Done { pidfd: inner.pidfd, pipes, warnings })
+        Ok(())
     }
 
-    /// The descriptors that the plan asks for, in its order.
-    fn passed<'b>(
-        &'b self,
-        placement: &'b cgroup::Placement<'_>,
-        listener: Option<&'b OwnedFd>,
-        holders: &'b idmap_holder::Holders,
-    ) -> Result<Vec<BorrowedFd<'b>>> {
+    /// Makes the cgroup, or leaves that to systemd. Returns where it is if that isn't all that
+    /// the plan counts on.
+    fn make_cgroup(&mut self) -> Result<Option<cgroup::Paths>> {
+        if self.paths.by_systemd() {
+            self.cgroup = Some(Cgroup::expected(&self.paths));
+            return Ok(None);
+        }
+        let prepared = self.prepared.as_ref().ok_or_else(gone)?;
+        let cgroup = self.cgroup.insert(prepared.make(self.shared.host()?, &self.paths)?);
+        let record = self.record.as_mut().ok_or_else(gone)?;
+        record.cgroup = to_json(cgroup.paths())?;
+        record.oom_kills_before = cgroup.oom_kills()?.unwrap_or_default();
+        let as_planned = cgroup.paths().shape() == self.paths.shape();
+        Ok((!as_planned).then(|| cgroup.paths().clone()))
+    }
+
+    /// Gives outer the descriptors that the plan asks for, in its order.
+    fn pass(&self, listener: Option<OwnedFd>, holders: &idmap_holder::Holders) -> Result<()> {
+        let placement = self.cgroup.as_ref().ok_or_else(gone)?.placement()?;
         let missing = || {
             Error::new(ErrorKind::Unsupported, "the plan asks for a descriptor that isn't there")
         };
-        self.plan
-            .passed()
-            .iter()
-            .map(|what| match what {
-                Passed::ConsoleSocket => self.options.console_socket.as_ref().map(AsFd::as_fd),
-                Passed::StartListener => listener.map(AsFd::as_fd),
-                Passed::CgroupDir => placement.v2_dir,
-                Passed::CgroupTasks(n) => placement.v1_tasks.get(*n as usize).map(AsFd::as_fd),
-                Passed::IdMap(map) => holders.get(map),
-                Passed::Process | Passed::CgroupNamespace => None,
-            })
-            .map(|fd| fd.ok_or_else(missing))
-            .collect()
+        let descriptor = |what: &Passed| match what {
+            Passed::ConsoleSocket => self.options.console_socket.as_ref().map(AsFd::as_fd),
+            Passed::StartListener => listener.as_ref().map(AsFd::as_fd),
+            Passed::CgroupDir => placement.v2_dir,
+            Passed::CgroupTasks(n) => placement.v1_tasks.get(*n as usize).map(AsFd::as_fd),
+            Passed::IdMap(map) => holders.get(map),
+            Passed::Process | Passed::CgroupNamespace => None,
+        };
+        let passed = self.plan.passed().iter();
+        let passed: Vec<BorrowedFd<'_>> =
+            passed.map(|what| descriptor(what).ok_or_else(missing)).collect::<Result<_>>()?;
+        self.conversation.as_ref().ok_or_else(gone)?.pass(&passed)
     }
 
     /// Does the library's part at each point at which init waits for it.
@@ -354,8 +376,17 @@ impl Work<'_> {
                     }
                     conversation.go()?;
                 }
+                // Whoever comes meanwhile finds the container locked; and if we are gone, exec
+                // finds init at work. What fails from here on is undone as ever.
+                Event::Announced => {
+                    if self.commit(locked, proc, fused)? {
+                        self.conversation.as_ref().ok_or_else(gone)?.start()?;
+                    }
+                }
                 Event::Created => {
-                    self.commit(locked, proc, fused)?;
+                    if !self.commit(locked, proc, fused)? {
+                        continue;
+                    }
                     let conversation = self.conversation.as_mut().ok_or_else(gone)?;
                     if !fused {
                         conversation.commit()?;
@@ -373,9 +404,10 @@ impl Work<'_> {
                 }
                 Event::End => {
                     let conversation = self.conversation.as_ref().ok_or_else(gone)?;
-                    let program = first_argument(self.bundle);
                     if let Some(error) =
-                        failure::of_container(&conversation.report, Some(&self.plan), &program)?
+                        failure::of_container(&conversation.report, Some(&self.plan), || {
+                            super::first_argument(self.bundle.spec().process().as_ref())
+                        })?
                     {
                         return Err(error);
                     }
@@ -400,7 +432,10 @@ impl Work<'_> {
             return Err(gone());
         };
         if let Some(group) = self.record.as_ref().and_then(|record| record.intel_rdt.as_ref()) {
-            Resctrl::open()?.add(group, inner.pid()?)?;
+            // If it is gone already the next event says why.
+            if proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?.is_some() {
+                Resctrl::open()?.add(group, inner.pid()?)?;
+            }
         }
         // Not before: the owner of a cgroup of another user namespace can't be born in it.
         if let (Some(cgroup), Some(owner)) = (&self.cgroup, cgroup_owner(self.bundle.spec())) {
@@ -483,6 +518,7 @@ impl Work<'_> {
                     dir: &Proc::open()?
                         .dir_of(inner.pidfd.as_fd(), inner.pid()?)?
                         .ok_or_else(gone)?,
+                    namespaces: None,
                     cgroup: self.cgroup.as_ref().ok_or_else(gone)?,
                 };
                 hooks::run(kind, hooks, state, &|hook, stdio| target.launch_hook(hook, stdio))
@@ -505,11 +541,19 @@ impl Work<'_> {
         Ok(super::state::oci_state(record, status, pid))
     }
 
-    /// The point of no return: from here on the container exists for everybody.
-    fn commit(&mut self, locked: &Locked, proc: &Proc, fused: bool) -> Result<()> {
+    /// The point of no return: from here on the container exists for everybody. False if init is
+    /// gone: the next event says so, and the page says why.
+    fn commit(&mut self, locked: &Locked, proc: &Proc, fused: bool) -> Result<bool> {
         let inner = self.conversation.as_ref().and_then(Conversation::inner).ok_or_else(gone)?;
-        let identity = proc.identify(inner.pid()?)?.ok_or_else(gone)?;
-        let dir = proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?.ok_or_else(gone)?;
+        let found = match proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)? {
+            Some(dir) => proc.identity(&dir)?.map(|identity| (dir, identity)),
+            None => None,
+        };
+        let Some((dir, identity)) = found else {
+            // What hides from us (proc(5), `hidepid`) waits for an answer that we can't give.
+            let ended = pidfd::wait_end_within(inner.pidfd.as_fd(), GOING)?;
+            return if ended { Ok(false) } else { Err(gone()) };
+        };
         let mut namespaces = match dir.namespaces() {
             // Until its program runs: `record_namespaces`.
             Err(error)
@@ -521,7 +565,8 @@ impl Work<'_> {
             other => other?,
         };
         // An unprivileged caller's init enters its time namespace only at execve(2).
-        if let Some(time) = dir.time_for_children() {
+        let timed = Namespaces::of(self.bundle.spec()).has(LinuxNamespaceType::Time);
+        if let Some(time) = timed.then(|| dir.time_for_children()).flatten() {
             namespaces.insert("time".to_owned(), time);
         }
         let record = self.record.as_mut().ok_or_else(gone)?;
@@ -529,11 +574,13 @@ impl Work<'_> {
         record.init = Some(identity);
         record.namespaces = namespaces;
         record.phase = if fused { Phase::Started } else { Phase::Created };
-        locked.write_record(record)
+        locked.write_record(record)?;
+        Ok(true)
     }
 
     fn finish(mut self, locked: Locked, done: Done) -> Result<Container> {
-        let cgroup = self.cgroup.take();
+        let before = self.record.as_ref().map_or(0, |record| record.oom_kills_before);
+        let cgroup = self.cgroup.take().map(|cgroup| (cgroup, before));
         let timings = match &self.conversation {
             Some(conversation) => self.clock.finish(&self.plan, &conversation.report)?,
             None => crate::timings::Timings::default(),
@@ -549,6 +596,7 @@ impl Work<'_> {
             ending: Ending::default(),
             exit: OnceLock::new(),
             cgroup,
+            config: Mutex::default(),
             pipes: done.pipes,
             timings,
             warnings,
@@ -585,12 +633,6 @@ impl Work<'_> {
             }));
         }
     }
-}
-
-/// `process.args[0]`, for messages.
-fn first_argument(bundle: &Bundle) -> String {
-    let process = bundle.spec().process().as_ref();
-    process.and_then(|p| p.args().as_ref()?.first().cloned()).unwrap_or_default()
 }
 
 /// Who gets the container's cgroup: the container's user, where it has a user and a cgroup

@@ -3,8 +3,8 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::Container;
 use super::state::{Status, oci_state};
+use super::{Container, look};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, Kind};
@@ -36,12 +36,18 @@ impl Container {
         self.delete_inner(true).map_err(|error| error.in_operation("delete", &id))
     }
 
-    fn delete_inner(self, force: bool) -> Result<Vec<Error>> {
-        if force {
-            // Who holds the lock may wait for a hook inside the container: killing that ends it.
-            self.kill_before_lock();
-        }
-        let locked = self.dir.lock()?;
+    fn delete_inner(mut self, force: bool) -> Result<Vec<Error>> {
+        let locked = match self.dir.try_lock()? {
+            Some(locked) => locked,
+            None => {
+                if force {
+                    // Who holds the lock may wait for a hook inside the container: killing that
+                    // ends it.
+                    self.kill_before_lock();
+                }
+                self.dir.lock()?
+            }
+        };
         let record = match self.dir.record() {
             Ok(Some(record)) => record,
             // Its creation has made nothing, or its deletion has removed everything else. What
@@ -52,8 +58,11 @@ impl Container {
             Err(error) if error.kind() == ErrorKind::State && force => Record::unknown(self.id()),
             Err(error) => return Err(error),
         };
-        let (status, process) =
-            if force { self.look_to_kill(&record) } else { self.look(&record)? };
+        let (status, process) = match self.exit.get() {
+            Some(_) => (Status::Stopped, None), // it has no other end than the one that was seen
+            None if force => self.look_to_kill(&record),
+            None => self.look(&record)?,
+        };
         if !force && !matches!(status, Status::Stopped | Status::Created) {
             // runc's wording.
             return Err(Error::new(
@@ -61,8 +70,9 @@ impl Container {
                 format!("cannot delete container {} that is not stopped: {status}", self.id()),
             ));
         }
-        let spec = self.spec().ok();
-        let cgroup = match self.cgroup_or_default(&record) {
+        let spec = if record.config_use.delete { self.config().ok() } else { None };
+        let held = self.cgroup.take().map(|(cgroup, _)| cgroup);
+        let cgroup = match held.map_or_else(|| self.cgroup_or_default(&record), Ok) {
             Ok(cgroup) => cgroup,
             // What is damaged and names no cgroup that there could be goes all the same.
             Err(_) if force && record.cgroup.is_null() => Cgroup::nowhere(),
@@ -79,7 +89,7 @@ impl Container {
             await_end(process)?;
         }
         cgroup.remove()?;
-        if let Some(pidfd) = &self.pidfd {
+        if let (Some(pidfd), None) = (&self.pidfd, self.exit.get()) {
             // It may be this program's child that nobody has waited for.
             pidfd::wait_end_within(pidfd.as_fd(), PATIENCE)?;
         }
@@ -113,14 +123,9 @@ impl Container {
         }
     }
 
-    /// As [`look`](Self::look). If that fails, the first process is found all the same if it can
-    /// be: without a cgroup nothing else leads to it.
+    /// As [`look::find`]. If that fails, what is to be killed is in the cgroup.
     fn look_to_kill(&self, record: &Record) -> (Status, Option<HostProcess>) {
-        self.look(record).unwrap_or_else(|_| {
-            let init = record.init.as_ref();
-            let found = init.and_then(|init| Proc::open().ok()?.find(init).ok().flatten());
-            (Status::Stopped, found)
-        })
+        Proc::open().and_then(|proc| look::find(&proc, record)).unwrap_or((Status::Stopped, None))
     }
 
     fn cgroup_or_default(&self, record: &Record) -> Result<Cgroup> {
@@ -128,7 +133,7 @@ impl Container {
             return self.cgroup(record);
         }
         let host = self.shared.host()?;
-        let spec = self.spec().ok();
+        let spec = self.config().ok();
         let linux = spec.as_ref().and_then(|spec| spec.linux().as_ref());
         let path = linux.and_then(|linux| linux.cgroups_path().as_deref()?.to_str());
         Cgroup::open(host, &host.paths(path, self.id())?)

@@ -1,5 +1,6 @@
 //! exec: one more process in a container that runs.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -20,7 +21,7 @@ use crate::procfs::{self, Proc, ProcessDir};
 use crate::runtime::Shared;
 use crate::spawn::{Conversation, Event, Inner, Spawn, protocol_error};
 use crate::spec::namespaces::Namespaces;
-use crate::state::Record;
+use crate::state::{Phase, Record};
 use crate::sys::required::{self, EVERY_CONTAINER};
 use crate::timings::Clock;
 
@@ -39,7 +40,7 @@ impl Container {
     fn exec_inner(&self, process: &ProcessSpec, options: &ExecOptions) -> Result<Process> {
         let mut clock = Clock::start(options.timings);
         required::check(EVERY_CONTAINER)?;
-        let spec = self.spec()?;
+        let spec = self.config()?;
         let (process, mut warnings) = crate::spec::validate_process(process)?;
         let process = &process;
         super::lsm::check_process(process)?;
@@ -71,14 +72,20 @@ impl Container {
             ));
         }
 
-        check_namespaces(&record.namespaces, &init.dir.namespaces()?)?;
+        let namespaces = init.dir.namespaces()?;
+        check_namespaces(&record.namespaces, &namespaces)?;
         // Where init has to be dumpable, the process could trace it, which has no seccomp filter
         // yet, and take its start socket (decision 0009).
-        let privileged = super::facts::caller().borrow(self.id()).privileged;
-        if init.dir.is_init()? && (!privileged || !init.dir.is_roots()) {
-            return Err(wrong_state(
-                "cannot exec in a container that was created without privileges and not started",
-            ));
+        if init.dir.is_init()? {
+            // Its creator is gone, and it may not yet be in its root.
+            if record.phase == Phase::Started {
+                return Err(wrong_state("cannot exec in a container that is being started"));
+            }
+            if !super::facts::caller().privileged() || !init.dir.is_roots() {
+                return Err(wrong_state(
+                    "cannot exec in a container that was created without privileges and not started",
+                ));
+            }
         }
         let cgroup = self.cgroup(&record)?;
         let target = Target {
@@ -88,6 +95,7 @@ impl Container {
             status,
             pidfd: init.pidfd.as_fd(),
             dir: &init.dir,
+            namespaces: Some(&namespaces),
             cgroup: &cgroup,
         };
         let stdio = options.stdio.open()?;
@@ -129,6 +137,8 @@ pub(super) struct Target<'a> {
     /// The container's first process.
     pub(super) pidfd: BorrowedFd<'a>,
     pub(super) dir: &'a ProcessDir,
+    /// Its namespaces, if they have been looked at just now.
+    pub(super) namespaces: Option<&'a procfs::Namespaces>,
     pub(super) cgroup: &'a Cgroup,
 }
 
@@ -199,7 +209,9 @@ impl Target<'_> {
                         listener.hand_over(&conversation.report, inner.pid, pidfd, &state)?;
                     }
                 }
-                Event::Created | Event::MapIds { .. } => return Err(protocol_error()),
+                Event::Announced | Event::Created | Event::MapIds { .. } => {
+                    return Err(protocol_error());
+                }
                 Event::End => return Ok(()),
             }
         }
@@ -214,7 +226,11 @@ impl Target<'_> {
         clock: &mut Clock,
     ) -> Result<Joined> {
         let proc = Proc::open()?;
-        let join = super::differing(&proc.own_namespaces()?, &self.dir.namespaces()?)
+        let theirs = match self.namespaces {
+            Some(namespaces) => Cow::Borrowed(namespaces),
+            None => Cow::Owned(self.dir.namespaces()?),
+        };
+        let join = super::differing(&proc.own_namespaces()?, &theirs)
             .ok_or_else(|| wrong_state("cannot exec in a stopped container"))?;
         let seccomp = self.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let filter = seccomp.map(|profile| self.shared.filters.get(profile)).transpose()?;
@@ -276,13 +292,14 @@ impl Target<'_> {
         }
         .start()?;
         clock.lap("spawn");
-        let program = hook.map(|hook| hook.path().to_string_lossy().into_owned());
-        let argument = process.args().as_ref().and_then(|arguments| arguments.first().cloned());
-        let argument = program.or(argument).unwrap_or_default();
+        let argument = || match hook {
+            Some(hook) => hook.path().to_string_lossy().into_owned(),
+            None => super::first_argument(Some(process)),
+        };
         let score = plan::oom_score(process, self.spec);
         let outcome = self.converse(&mut conversation, &proc, score, listener.as_ref(), &cgroup);
         let outcome = outcome.and_then(|()| {
-            match failure::of(&conversation.report, Some(&plan), &argument)? {
+            match failure::of(&conversation.report, Some(&plan), argument)? {
                 Some(error) => Err(error),
                 None => Ok(()),
             }

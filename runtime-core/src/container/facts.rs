@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustix::fs::Access;
 use rustix::thread::CapabilitySet;
 
 use crate::cgroup;
@@ -35,6 +36,11 @@ impl Facts {
         };
     }
 
+    /// The caller is the host's root.
+    pub(crate) fn privileged(&self) -> bool {
+        self.privileged
+    }
+
     /// Somebody else moves the process there.
     pub(crate) fn set_library_placement(&mut self) {
         self.placement = Placement::Library;
@@ -47,7 +53,7 @@ impl Facts {
             bind_devices: self.bind_devices,
             setgroups: self.setgroups,
             last_cap: self.last_cap,
-            kcore: Path::new("/proc/kcore").exists(),
+            kcore: rustix::fs::access("/proc/kcore", Access::EXISTS).is_ok(),
             overlay_layers: true,
             cgroup: self.cgroup.clone(),
             placement: self.placement,
@@ -98,10 +104,17 @@ pub(crate) fn caller() -> Facts {
     }
 }
 
-/// The highest capability of this kernel, found by asking whether the bounding set has it.
+/// The highest capability of this kernel: the last of which it says whether the bounding set has
+/// it (PR_CAPBSET_READ(2const)), which takes no file.
 fn last_cap() -> u32 {
-    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
-    text.trim().parse().unwrap_or(40)
+    // CAP_CHECKPOINT_RESTORE, of Linux 5.9.
+    const LATEST: u32 = 40;
+    let known = |cap: u32| {
+        let cap = CapabilitySet::from_bits_retain(1 << cap);
+        rustix::thread::capability_is_in_bounding_set(cap).is_ok()
+    };
+    let later = (LATEST + 1..64).take_while(|cap| known(*cap)).last();
+    later.or_else(|| (0..=LATEST).rev().find(|cap| known(*cap))).unwrap_or(LATEST)
 }
 
 /// A filter as the compiler takes it.

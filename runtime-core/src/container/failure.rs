@@ -19,7 +19,13 @@ const EXECUTE: &str = "execute";
 const FIND: &str = "find-program";
 
 /// What went wrong according to the page, if anything did. Called after the conversation's end.
-pub(crate) fn of(report: &Report, plan: Option<&Plan>, argument: &str) -> Result<Option<Error>> {
+///
+/// `argument` is asked for the program's name.
+pub(crate) fn of(
+    report: &Report,
+    plan: Option<&Plan>,
+    argument: impl Fn() -> String,
+) -> Result<Option<Error>> {
     let snapshot = report.read()?;
     let name = Step::name_of(snapshot.code).unwrap_or("start");
     let planned = plan.and_then(|plan| plan.step(snapshot.step)).filter(|step| step.name() == name);
@@ -30,13 +36,13 @@ pub(crate) fn of(report: &Report, plan: Option<&Plan>, argument: &str) -> Result
         return Ok((name != EXECUTE).then(|| died(&snapshot, name, pointer)));
     };
     let error = match (failure.op, name) {
-        (Some(Op::Find), FIND) => not_found(argument, failure.errno),
+        (Some(Op::Find), FIND) => not_found(&argument(), failure.errno),
         (Some(Op::Execve), EXECUTE) => {
             // All but the sum of the arguments' lengths is about the program.
             if failure.errno != Errno::TOOBIG {
                 pointer = well_known_pointer(FIND).to_owned();
             }
-            not_executed(argument, failure.errno)
+            not_executed(&argument(), failure.errno)
         }
         (Some(Op::Getcwd), _) => Error::new(
             ErrorKind::Step,
@@ -70,7 +76,7 @@ pub(crate) fn of(report: &Report, plan: Option<&Plan>, argument: &str) -> Result
 pub(crate) fn of_container(
     report: &Report,
     plan: Option<&Plan>,
-    argument: &str,
+    argument: impl Fn() -> String,
 ) -> Result<Option<Error>> {
     Ok(of(report, plan, argument)?.map(|error| match error.kind() {
         ErrorKind::Step => error.in_context(DURING_INIT),

@@ -69,7 +69,7 @@ fn namespace(image: &InitImage, map: &IdMap) -> Result<OwnedFd> {
                     .and_then(|()| dir.namespace("user"));
             }
             _ => {
-                let error = super::failure::of(&conversation.report, Some(&plan), "")?;
+                let error = super::failure::of(&conversation.report, Some(&plan), String::new)?;
                 break Err(error.unwrap_or_else(gone));
             }
         }

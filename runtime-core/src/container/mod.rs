@@ -7,6 +7,7 @@ mod exec;
 mod facts;
 pub(crate) mod failure;
 mod idmap_holder;
+pub(crate) mod look;
 mod lsm;
 mod notify;
 mod pause;
@@ -17,10 +18,10 @@ mod update;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process as ProcessSpec, Spec};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -28,13 +29,13 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Join;
 use crate::process::{self, ExitStatus};
-use crate::procfs::{Proc, Process as HostProcess, ProcessDir};
+use crate::procfs::{Proc, ProcessDir};
 use crate::runtime::Shared;
 use crate::signal::Signal;
 use crate::spawn::Inner;
-use crate::state::{ContainerDir, Phase, Record, StateDir};
+use crate::state::{ContainerDir, Record, StateDir};
 use crate::stdio::Pipes;
-use crate::sys::pidfd::{self, Ending};
+use crate::sys::pidfd::{self, Ending, Waited};
 use crate::timings::Timings;
 use state::{State, Status};
 
@@ -51,7 +52,10 @@ pub struct Container {
     ending: Ending,
     /// With what the cgroup said then; it may be gone when somebody asks again.
     exit: OnceLock<ExitStatus>,
-    cgroup: Option<Cgroup>,
+    /// Held if this value has made it, with the record's `oom_kills_before`.
+    cgroup: Option<(Cgroup, u64)>,
+    /// What was read last, with what it means.
+    config: Mutex<Option<(Vec<u8>, Arc<Spec>)>>,
     pipes: Pipes,
     timings: Timings,
     warnings: Vec<String>,
@@ -64,20 +68,25 @@ impl Container {
             let not_found = || Error::new(ErrorKind::NotFound, "container does not exist");
             crate::state::validate_id(id)?;
             let root = StateDir::open(&shared.root)?.ok_or_else(not_found)?;
-            let dir = root.open_container(id)?;
-            Ok(Self {
-                shared: shared.clone(),
-                dir,
-                pidfd: None,
-                ending: Ending::default(),
-                exit: OnceLock::new(),
-                cgroup: None,
-                pipes: Pipes::default(),
-                timings: Timings::default(),
-                warnings: Vec::new(),
-            })
+            Self::open(shared, &root, id)
         };
         load().map_err(|error: Error| error.in_operation("load", id))
+    }
+
+    fn open(shared: &Arc<Shared>, root: &StateDir, id: &str) -> Result<Self> {
+        let dir = root.open_container(id)?;
+        Ok(Self {
+            shared: shared.clone(),
+            dir,
+            pidfd: None,
+            ending: Ending::default(),
+            exit: OnceLock::new(),
+            cgroup: None,
+            config: Mutex::default(),
+            pipes: Pipes::default(),
+            timings: Timings::default(),
+            warnings: Vec::new(),
+        })
     }
 
     /// The container's id.
@@ -99,12 +108,7 @@ impl Container {
     pub fn state(&self) -> Result<State> {
         let look = || {
             let record = self.dir.record()?.unwrap_or_else(|| Record::unknown(self.id()));
-            let (status, process) = self.look(&record)?;
-            let pid = match (&process, &record.init) {
-                (Some(_), Some(init)) if status != Status::Stopped => init.pid.unsigned_abs(),
-                _ => 0,
-            };
-            Ok(State::new(&record, status, pid))
+            look::state(&self.shared, &Proc::open()?, &record)
         };
         look().map_err(|error: Error| error.in_operation("state", self.id()))
     }
@@ -114,10 +118,20 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::State`] if it is damaged.
     pub fn spec(&self) -> Result<Spec> {
-        serde_json::from_slice(&self.dir.config()?).map_err(|source| {
-            Error::new(ErrorKind::State, "the container's configuration is damaged")
-                .with_source(source)
-        })
+        self.config().map(|spec| (*spec).clone())
+    }
+
+    /// The configuration as it is now. The same text is parsed once: exec is asked after
+    /// [`spec`](Self::spec) as a rule.
+    fn config(&self) -> Result<Arc<Spec>> {
+        let text = self.dir.config()?;
+        let mut last = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, spec)) = last.as_ref().filter(|(known, _)| *known == text) {
+            return Ok(spec.clone());
+        }
+        let spec = Arc::new(crate::spec::recorded(&text)?);
+        *last = Some((text, spec.clone()));
+        Ok(spec)
     }
 
     /// The first process's pid in the caller's pid namespace, if it is alive.
@@ -163,7 +177,11 @@ impl Container {
         // Without the lock: it changes nothing on disk, and must get through to a container whose
         // own startContainer hook keeps `start` waiting.
         let kill = || {
-            let (record, status, process) = self.current()?;
+            let record = self.dir.record()?.unwrap_or_else(|| Record::unknown(self.id()));
+            let (status, process) = match signal {
+                Signal::KILL => self.look(&record)?,
+                _ => look::find(&Proc::open()?, &record)?,
+            };
             let shared = signal == Signal::KILL && record.init.is_some() && !record.private_pid;
             if shared {
                 let cgroup = self.cgroup_to_kill(&record, status)?;
@@ -237,77 +255,40 @@ impl Container {
                 }
             };
             // Held from before the end, when somebody may remove it.
-            let record = self.dir.record().ok().flatten();
             let found;
             let cgroup = match &self.cgroup {
                 Some(cgroup) => Some(cgroup),
                 None => {
-                    found = record.as_ref().and_then(|record| self.cgroup(record).ok());
+                    let record = self.dir.record().ok().flatten();
+                    found = record.and_then(|record| {
+                        Some((self.cgroup(&record).ok()?, record.oom_kills_before))
+                    });
                     found.as_ref()
                 }
             };
-            let before = record.map_or(0, |record| record.oom_kills_before);
-            self.shared.children.wait_with(self.id(), pidfd.as_fd())?;
-            let exit = process::wait(
-                &self.ending,
-                pidfd.as_fd(),
-                || matches!(cgroup.map(Cgroup::oom_kills), Some(Ok(Some(kills))) if kills > before),
-            )?;
+            match self.ending.try_wait(pidfd.as_fd()) {
+                Ok(Waited::Exit(_)) => self.shared.children.collect(),
+                _ => self.shared.children.wait_with(self.id(), pidfd.as_fd())?,
+            }
+            let exit = process::wait(&self.ending, pidfd.as_fd(), || {
+                cgroup.is_some_and(|(cgroup, before)| {
+                    matches!(cgroup.oom_kills(), Ok(Some(kills)) if kills > *before)
+                })
+            })?;
             Ok(*self.exit.get_or_init(|| exit))
         };
         wait().map_err(|error: Error| error.in_operation("wait", self.id()))
     }
 
-    /// The record, the status and the first process as they are now.
-    fn current(&self) -> Result<(Record, Status, Option<HostProcess>)> {
-        let record = self.dir.record()?.unwrap_or_else(|| Record::unknown(self.id()));
-        let (status, process) = self.look(&record)?;
-        Ok((record, status, process))
-    }
-
-    /// Where the container is in its life. The record says how far `create` and `start` came;
-    /// whether the process lives, and whether it is still init, is asked of the kernel.
-    fn look(&self, record: &Record) -> Result<(Status, Option<HostProcess>)> {
-        let proc = Proc::open()?;
-        let alive = |id| proc.find(id).map(|found| found.filter(|process| !process.has_ended()));
-        let Some(init) = &record.init else {
-            let creating = match &record.creator {
-                Some(creator) => alive(creator)?.is_some(),
-                None => false,
-            };
-            return Ok((if creating { Status::Creating } else { Status::Stopped }, None));
-        };
-        let Some(process) = alive(init)? else { return Ok((Status::Stopped, None)) };
-        // A pid namespace's first process waits in its exit for the others to be collected.
-        if process.is_exiting() {
-            return Ok((Status::Stopped, Some(process)));
-        }
-        // Also before it is started, as in runc: nothing that it is asked to do would get done.
-        let paths = self.cgroup_paths(record);
-        let frozen = paths.and_then(|paths| Cgroup::frozen_at(self.shared.host()?, &paths));
-        if frozen.unwrap_or(false) {
-            return Ok((Status::Paused, Some(process)));
-        }
-        // Somebody who started it may have died before writing that down.
-        let created = record.phase == Phase::Created && process.dir.is_init()?;
-        Ok((if created { Status::Created } else { Status::Running }, Some(process)))
-    }
-
     /// The container's cgroup, by what was recorded of it.
     fn cgroup(&self, record: &Record) -> Result<Cgroup> {
-        Cgroup::open(self.shared.host()?, &self.cgroup_paths(record)?)
+        Cgroup::open(self.shared.host()?, &look::cgroup_paths(record)?)
     }
 
     /// The cgroup to send signals to. Once the first process has ended, the place may be another's.
     fn cgroup_to_kill(&self, record: &Record, status: Status) -> Result<Cgroup> {
         let cgroup = self.cgroup(record)?;
         Ok(if status == Status::Stopped { cgroup.without_others() } else { cgroup })
-    }
-
-    fn cgroup_paths(&self, record: &Record) -> Result<crate::cgroup::Paths> {
-        serde_json::from_value(record.cgroup.clone()).map_err(|source| {
-            Error::new(ErrorKind::State, "the recorded cgroup is damaged").with_source(source)
-        })
     }
 }
 
@@ -318,6 +299,11 @@ impl Inner {
             .and_then(Pid::from_raw)
             .ok_or_else(|| Error::system("init reported an impossible pid", Errno::PROTO))
     }
+}
+
+/// `process.args[0]`, for messages.
+fn first_argument(process: Option<&ProcessSpec>) -> String {
+    process.and_then(|p| p.args().as_ref()?.first().cloned()).unwrap_or_default()
 }
 
 /// The namespaces of a new process that differ from the caller's, for a hook that joins them.

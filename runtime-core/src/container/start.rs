@@ -3,7 +3,6 @@
 use std::os::fd::AsFd;
 
 use hoist_init::page::Sync;
-use oci_spec::runtime::Process as ProcessSpec;
 
 use super::exec::Target;
 use super::notify::Listener;
@@ -52,18 +51,19 @@ impl Container {
             }
         };
         record.check_startable()?;
-        let spec = self.spec()?;
+        let spec = if record.config_use.start { Some(self.config()?) } else { None };
+        let hooks = spec.as_ref().and_then(|spec| spec.hooks().as_ref());
         let pid = record.init.as_ref().map_or(0, |init| init.pid.unsigned_abs());
-        let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-        let filter = match seccomp {
+        let linux = spec.as_ref().and_then(|spec| spec.linux().as_ref());
+        let filter = match linux.and_then(|linux| linux.seccomp().as_ref()) {
             // Only a profile with a listener matters here: init has the filter already.
             Some(profile) if profile.listener_path().is_some() => {
                 Some(self.shared.filters.get(profile)?)
             }
             _ => None,
         };
-        let hooked = !Kind::StartContainer.of(spec.hooks().as_ref()).is_empty();
-        let poststart = !Kind::Poststart.of(spec.hooks().as_ref()).is_empty();
+        let hooked = !Kind::StartContainer.of(hooks).is_empty();
+        let poststart = !Kind::Poststart.of(hooks).is_empty();
         // Before init is told anything: it is as it was if they are missing.
         required::check(if hooked || poststart { EVERY_CONTAINER } else { &[MEMFD_CREATE] })?;
         Listener::check(filter.as_deref())?;
@@ -91,14 +91,15 @@ impl Container {
                         shared: &self.shared,
                         record: &record,
                         status,
-                        spec: &spec,
+                        spec: spec.as_deref().ok_or_else(protocol_error)?,
                         pidfd: process.pidfd.as_fd(),
                         dir: &process.dir,
+                        namespaces: None,
                         cgroup: &self.cgroup(&record)?,
                     };
                     let ran = hooks::run(
                         Kind::StartContainer,
-                        spec.hooks().as_ref(),
+                        hooks,
                         oci_state(&record, Status::Created, pid).to_string().as_bytes(),
                         &|hook, stdio| target.launch_hook(hook, stdio),
                     );
@@ -109,23 +110,29 @@ impl Container {
                     hand_over(&conversation, listener).inspect_err(|_| self.end(&process.pidfd))?;
                 }
                 Event::End => break,
-                Event::Cloned | Event::Sync(_) | Event::MapIds { .. } | Event::Created => {
+                Event::Cloned
+                | Event::Sync(_)
+                | Event::MapIds { .. }
+                | Event::Announced
+                | Event::Created => {
                     return Err(protocol_error());
                 }
             }
         }
-        let argument =
-            spec.process().as_ref().and_then(ProcessSpec::args_first).unwrap_or_default();
-        if let Some(error) = failure::of_container(&conversation.report, None, &argument)? {
+        let argument = || {
+            let spec = self.config().ok();
+            super::first_argument(spec.as_ref().and_then(|spec| spec.process().as_ref()))
+        };
+        if let Some(error) = failure::of_container(&conversation.report, None, argument)? {
             return Err(error);
         }
         super::record_namespaces(&mut record, &process.dir);
         record.phase = Phase::Started;
         locked.write_record(&record)?;
-        let state = oci_state(&record, Status::Running, pid).to_string();
         let ran = if poststart {
+            let state = oci_state(&record, Status::Running, pid).to_string();
             let image = self.shared.image()?;
-            hooks::run(Kind::Poststart, spec.hooks().as_ref(), state.as_bytes(), &|hook, stdio| {
+            hooks::run(Kind::Poststart, hooks, state.as_bytes(), &|hook, stdio| {
                 hooks::launch_from_host(image, None, hook, stdio)
             })
         } else {
@@ -140,16 +147,5 @@ impl Container {
     /// Kills the first process because its start failed.
     fn end(&self, pidfd: &std::os::fd::OwnedFd) {
         let _ = crate::sys::pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
-    }
-}
-
-/// `process.args[0]`.
-trait FirstArgument {
-    fn args_first(&self) -> Option<String>;
-}
-
-impl FirstArgument for ProcessSpec {
-    fn args_first(&self) -> Option<String> {
-        self.args().as_ref()?.first().cloned()
     }
 }

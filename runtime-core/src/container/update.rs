@@ -60,9 +60,7 @@ impl Container {
         resources.record(&mut spec, &wanted)?;
         let update = cgroup.update(self.shared.host()?, &request)?;
         let record = || {
-            let json = serde_json::to_vec(&spec).map_err(|source| {
-                Error::new(ErrorKind::State, "record the configuration").with_source(source)
-            })?;
+            let json = crate::spec::to_json(&spec)?;
             let Some((group, resctrl)) = &resctrl else { return locked.write_config(&json) };
             let old = resctrl.replace(group, schemata)?;
             locked.write_config(&json).inspect_err(|_| drop(resctrl.put_back(group, &old)))

@@ -51,6 +51,9 @@ pub(super) fn compile_parts(ctx: &Context<'_>) -> Result<Plan> {
 
     // Inner: in the container's namespaces, among the host's files.
     namespaces::complete(&mut plan, ctx, &opened)?;
+    if is_announced(ctx) {
+        plan.push("", &Step::Announce {});
+    }
     session(&mut plan, ctx.facts.id, ctx.options.no_new_keyring)?;
     namespaces::configure(&mut plan, ctx)?;
     rootfs::open(&mut plan, ctx)?;
@@ -108,6 +111,19 @@ fn is_some(hooks: &Option<Vec<Hook>>) -> bool {
 fn start(plan: &mut Builder, ctx: &Context<'_>) -> Result<Start<'static>> {
     let listener =
         if ctx.options.listener { plan.pass(Passed::StartListener, "")? } else { Reg::NONE };
-    let hooks = ctx.spec.hooks().as_ref().is_some_and(|hooks| is_some(hooks.start_container()));
-    Ok(Start::Await { listener, hooks })
+    Ok(Start::Await { listener, hooks: has_start_hooks(ctx), announced: is_announced(ctx) })
+}
+
+fn has_start_hooks(ctx: &Context<'_>) -> bool {
+    ctx.spec.hooks().as_ref().is_some_and(|hooks| is_some(hooks.start_container()))
+}
+
+/// Whether the library can say "start" before the container is built: it is to be started at once,
+/// and nobody else has a say in between. Init doesn't have to wait then.
+fn is_announced(ctx: &Context<'_>) -> bool {
+    !ctx.options.listener
+        && ctx.facts.privileged
+        && !has_hooks(ctx)
+        && !has_start_hooks(ctx)
+        && !ctx.filter.is_some_and(|filter| filter.notify)
 }

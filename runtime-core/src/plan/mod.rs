@@ -131,6 +131,15 @@ impl Plan {
         self.pointers.is_empty()
     }
 
+    /// The program that init loads with seccomp(2), an array of `struct sock_filter`.
+    #[must_use]
+    pub fn filter(&self) -> Option<&[u8]> {
+        self.steps().find_map(|step| match step.step() {
+            wire::Step::Seccomp { program, .. } => Some(program),
+            _ => None,
+        })
+    }
+
     /// What init reads.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -19,6 +19,9 @@ const JOINED: [Kind; 6] = [Kind::Ipc, Kind::Uts, Kind::Network, Kind::Pid, Kind:
 /// empty, and a cgroup namespace begins at the cgroup its maker is in: both are steps.
 const CLONED: [Kind; 6] = [Kind::User, Kind::Mount, Kind::Uts, Kind::Ipc, Kind::Network, Kind::Pid];
 
+/// Of these, the ones that outer can make before, unshare(2): all whose maker may be outside.
+const EARLY: [Kind; 4] = [Kind::Mount, Kind::Uts, Kind::Ipc, Kind::Network];
+
 /// The kernel's CLONE_NEW* flag: the discriminants of oci-spec are these.
 pub(super) fn flag(kind: Kind) -> u64 {
     u64::from(kind as u32)
@@ -45,6 +48,14 @@ pub(super) struct Opened {
 pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>) -> Result<Opened> {
     // Before the cgroup: a v1 cpu cgroup takes no real-time task that it has no budget for.
     plan.push("", &Step::ResetInherited {});
+    let early = early(ctx);
+    if early != 0 {
+        plan.push("/linux/namespaces", &Step::Unshare { flags: early });
+        if early & flag(Kind::Network) != 0 {
+            plan.push(pointer(ctx, Kind::Network), &Step::LoopbackUp {});
+        }
+    }
+    plan.push("", &Step::TakeDescriptors {});
     attach(plan, ctx.facts.placement)?;
 
     // All are opened before any is joined: the paths are the caller's.
@@ -110,6 +121,22 @@ fn attach_to(plan: &mut Builder, index: u32) -> Result<()> {
     Ok(())
 }
 
+/// The namespaces that outer makes itself, while the library makes the cgroup: a network namespace
+/// takes the kernel longer than all that the library does meanwhile. None where a user namespace is
+/// to own them, or where outer joins others, which come first.
+fn early(ctx: &Context<'_>) -> u64 {
+    let namespaces = ctx.namespaces();
+    let joined = |kind: &Kind| namespaces.path(*kind).is_some();
+    if !ctx.facts.privileged
+        || namespaces.is_new(Kind::User)
+        || [Kind::User, Kind::Cgroup].iter().chain(&JOINED).any(joined)
+    {
+        return 0;
+    }
+    let new = EARLY.into_iter().filter(|kind| namespaces.is_new(*kind));
+    new.fold(0, |flags, kind| flags | flag(kind))
+}
+
 /// The directory for CLONE_INTO_CGROUP.
 pub(super) fn cgroup_directory(plan: &mut Builder, placement: Placement) -> Result<Reg> {
     match placement {
@@ -124,7 +151,7 @@ pub(super) fn cgroup_directory(plan: &mut Builder, placement: Placement) -> Resu
 pub(super) fn clone(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -> Result<()> {
     let namespaces = ctx.namespaces();
     let new = CLONED.into_iter().filter(|kind| namespaces.is_new(*kind));
-    let flags = new.fold(0, |flags, kind| flags | flag(kind));
+    let flags = new.fold(0, |flags, kind| flags | flag(kind)) & !early(ctx);
     let cgroup = cgroup_directory(plan, ctx.facts.placement)?;
     if ctx.facts.privileged {
         plan.push("", &Step::NotDumpable {});
@@ -189,7 +216,7 @@ pub(super) fn configure(plan: &mut Builder, ctx: &Context<'_>) -> Result<()> {
     if devices.is_some_and(|devices| !devices.is_empty()) {
         plan.push("/linux/netDevices", &Step::Sync { point: Sync::Namespaces as u32 });
     }
-    if namespaces.is_new(Kind::Network) {
+    if namespaces.is_new(Kind::Network) && early(ctx) & flag(Kind::Network) == 0 {
         plan.push(pointer(ctx, Kind::Network), &Step::LoopbackUp {});
     }
     if let Some(name) = ctx.spec.hostname().as_deref().filter(|name| !name.is_empty()) {

@@ -144,7 +144,7 @@ fn int(step: &Step<'_>, name: &str, number: i128) -> Option<Json> {
     let bits = u64::try_from(number).unwrap_or(0);
     let flags = |text: String| Some(text).filter(|text| !text.is_empty()).map(Json::String);
     match (step, name) {
-        (Step::CloneInner { .. } | Step::JoinProcess { .. }, "flags")
+        (Step::CloneInner { .. } | Step::Unshare { .. } | Step::JoinProcess { .. }, "flags")
         | (Step::JoinNamespace { .. }, "flag") => flags(names(bits, &CLONE, "CLONE_")),
         (Step::Propagation { .. }, "flags") | (_, "propagation") => {
             flags(names(bits, &PROPAGATION, "MS_"))
@@ -172,7 +172,7 @@ fn int(step: &Step<'_>, name: &str, number: i128) -> Option<Json> {
 
 /// Fields that are true or false. (On the wire they are numbers.)
 fn is_flag(name: &str) -> bool {
-    const FLAGS: [&str; 14] = [
+    const FLAGS: [&str; 15] = [
         "recursive",
         "private_parent",
         "copy_up",
@@ -187,6 +187,7 @@ fn is_flag(name: &str) -> bool {
         "last",
         "hooks",
         "notify",
+        "announced",
     ];
     FLAGS.contains(&name)
 }

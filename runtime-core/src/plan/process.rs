@@ -16,7 +16,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// What follows once the program has been found.
 pub(super) enum Start<'a> {
     /// Wait for `start`, at the startContainer hooks' barrier too if there are any.
-    Await { listener: Reg, hooks: bool },
+    Await { listener: Reg, hooks: bool, announced: bool },
     /// Go on.
     Now,
     /// Go on with the program of a startContainer hook. Its path is given, and so is its
@@ -87,8 +87,8 @@ pub(super) fn compile(
     };
     let search = text(environment.path, "/process/env")?;
     plan.push("/process/args/0", &Step::FindProgram { name: &name, path: &search });
-    if let Start::Await { listener, hooks } = start {
-        plan.push("", &Step::AwaitStart { listener, hooks });
+    if let Start::Await { listener, hooks, announced } = start {
+        plan.push("", &Step::AwaitStart { listener, hooks, announced });
     }
     // Nothing is opened or mapped any more: whoever waited needed both to be started.
     set_limits(plan, &last);

@@ -1,6 +1,6 @@
 //! The root filesystem: bound onto itself, masked, made the root and sealed.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use hoist_init::wire::Step;
 use libc::{MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
@@ -120,7 +120,7 @@ fn distinct<'a>(
     pointer: &'a str,
     paths: &'a [String],
 ) -> impl Iterator<Item = (String, &'a str)> + 'a {
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     paths
         .iter()
         .enumerate()

@@ -4,9 +4,8 @@
 //! written from its end to its beginning: when a node is written, the distance to its successors
 //! is known, and where it is too far a bridge is put right behind the node.
 
-use std::collections::{HashMap, HashSet};
-
 use super::graph::{Graph, Node, NodeId, Op, Word};
+use super::hash::{Map, Set};
 
 /// The most instructions that the kernel accepts (include/uapi/linux/bpf_common.h).
 pub(super) const MAX_INSTRUCTIONS: usize = 4096;
@@ -77,7 +76,7 @@ pub(super) fn assemble(graph: &Graph, root: NodeId) -> Option<Vec<Instruction>> 
 /// All nodes below `root`, each after those it leads to.
 fn children_first(graph: &Graph, root: NodeId) -> Vec<NodeId> {
     let mut order = Vec::new();
-    let mut seen = HashSet::new();
+    let mut seen = Set::default();
     let mut stack = vec![(root, false)];
     while let Some((id, children_done)) = stack.pop() {
         if children_done {
@@ -101,8 +100,9 @@ fn word(graph: &Graph, id: NodeId) -> Option<Word> {
 }
 
 /// The nodes that something else than their word precedes, so that they must load it.
-fn entered_cold(graph: &Graph, root: NodeId, order: &[NodeId]) -> HashSet<NodeId> {
-    let mut cold = HashSet::from([root]);
+fn entered_cold(graph: &Graph, root: NodeId, order: &[NodeId]) -> Set<NodeId> {
+    let mut cold = Set::default();
+    cold.insert(root);
     for id in order {
         if let Some(Node::Branch(test, yes, no)) = graph.node(*id) {
             let others = [yes, no].into_iter().filter(|to| word(graph, *to) != Some(test.word));
@@ -116,9 +116,9 @@ fn entered_cold(graph: &Graph, root: NodeId, order: &[NodeId]) -> HashSet<NodeId
 struct Writer {
     /// The program, last instruction first.
     backward: Vec<Instruction>,
-    entries: HashMap<NodeId, Entry>,
+    entries: Map<NodeId, Entry>,
     /// The nearest bridge to a position.
-    bridges: HashMap<usize, usize>,
+    bridges: Map<usize, usize>,
 }
 
 impl Writer {

@@ -2,7 +2,7 @@
 //! one of two nodes, or returns. Equal nodes are one node, so that what two system calls have in
 //! common, or two architectures, is in the program once.
 
-use std::collections::HashMap;
+use super::hash::Map;
 
 /// A node; children have smaller ids than their parents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,7 +71,7 @@ impl Test {
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     nodes: Vec<Node>,
-    ids: HashMap<Node, NodeId>,
+    ids: Map<Node, NodeId>,
 }
 
 impl Graph {

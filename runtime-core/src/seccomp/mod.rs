@@ -17,6 +17,7 @@ mod arch;
 mod assemble;
 mod cache;
 mod graph;
+mod hash;
 mod policy;
 mod rules;
 mod search;

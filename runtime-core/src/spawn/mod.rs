@@ -9,20 +9,22 @@ pub(crate) mod idmap;
 pub(crate) mod image;
 pub(crate) mod report;
 
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hoist_init::page::{
-    MAP_RECURSIVE, MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, REPLY_COMMIT,
-    REPLY_GO, REPLY_PAGE, REPLY_START, Sync,
+    MAP_RECURSIVE, MSG_ANNOUNCED, MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE,
+    MSG_SYNC, REPLY_COMMIT, REPLY_GO, REPLY_PAGE, REPLY_START, Sync,
 };
+use hoist_init::wire::Reg;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendFlags, SocketFlags, SocketType,
+    SendFlags, Shutdown, SocketFlags, SocketType,
 };
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
 
@@ -77,7 +79,13 @@ impl Spawn<'_> {
         let outer = crate::sys::vfork::spawn(image, &fds, &[c"hoist-init", &base, &passed])
             .map_err(spawn_error)?;
         drop(theirs);
-        Ok(Conversation { control, report, outer: Some(outer), inner: None, early: None })
+        Ok(Conversation {
+            control,
+            report,
+            outer: Some(outer),
+            inner: None,
+            early: VecDeque::new(),
+        })
     }
 }
 
@@ -124,6 +132,8 @@ pub(crate) enum Event {
     /// Init waits for [`Conversation::go`] until `tree` has the id mapping that was passed to it as
     /// the descriptor with this index.
     MapIds { tree: OwnedFd, map: usize, recursive: bool },
+    /// Inner is in all its namespaces and waits for [`Conversation::start`] only in the end.
+    Announced,
     /// The container is created; init waits for [`Conversation::commit`] or
     /// [`Conversation::start`].
     Created,
@@ -139,7 +149,7 @@ pub(crate) struct Conversation {
     outer: Option<OwnedFd>,
     inner: Option<Inner>,
     /// What inner said before outer had told of it.
-    early: Option<Event>,
+    early: VecDeque<Event>,
 }
 
 impl Conversation {
@@ -161,7 +171,7 @@ impl Conversation {
                 report,
                 outer: None,
                 inner: None,
-                early: None,
+                early: VecDeque::new(),
             })),
             Some(_) => Err(protocol_error()),
             None => Ok(None),
@@ -175,34 +185,47 @@ impl Conversation {
 
     /// Takes the container's process over.
     pub(crate) fn take_inner(&mut self) -> Option<Inner> {
+        self.settle();
         self.inner.take()
+    }
+
+    /// Ends outer, and finds the inner that it has cloned though nobody has read of it.
+    fn settle(&mut self) {
+        if self.outer.is_some() {
+            // Outer may wait for what will not come.
+            let _ = rustix::net::shutdown(&self.control, Shutdown::Both);
+            self.reap_outer();
+            self.adopt();
+        }
     }
 
     /// Waits for the next event.
     pub(crate) fn next(&mut self) -> Result<Event> {
-        if let Some(event) = self.early.take() {
+        if let Some(event) = self.early.pop_front() {
             return Ok(event);
         }
         let event = self.receive(RecvFlags::empty())?;
         if self.inner.is_some() || self.outer.is_none() || matches!(event, Event::End) {
             return Ok(event);
         }
-        // Both write to one socket, and inner may be faster than outer. It waits for an answer
-        // now, and outer ends right after it has sent: what comes next is here once outer is gone.
+        // Both write to one socket, and inner may be faster than outer, which ends right after it has
+        // sent: what it said is here once it is gone. Of inner there may be more before that, as it
+        // doesn't wait after an announcement.
         self.reap_outer();
-        match self.receive(RecvFlags::DONTWAIT) {
-            Ok(Event::Cloned) => {
-                self.early = Some(event);
-                Ok(Event::Cloned)
+        self.early.push_back(event);
+        loop {
+            match self.receive(RecvFlags::DONTWAIT) {
+                Ok(Event::Cloned) => return Ok(Event::Cloned),
+                // Somebody has killed outer in between, and the page says where.
+                Ok(Event::End) => break,
+                Err(error) if error.errno() == Some(libc::EAGAIN) => break,
+                Ok(more) => self.early.push_back(more),
+                Err(error) => return Err(error),
             }
-            // Somebody has killed outer in between, and the page says where.
-            Err(error) if error.errno() == Some(libc::EAGAIN) => {
-                self.adopt();
-                Ok(Event::End)
-            }
-            Ok(_) => Err(protocol_error()),
-            Err(error) => Err(error),
         }
+        self.early.clear();
+        self.adopt();
+        Ok(Event::End)
     }
 
     fn receive(&mut self, flags: RecvFlags) -> Result<Event> {
@@ -228,8 +251,18 @@ impl Conversation {
                 map: usize::try_from(value & !MAP_RECURSIVE).map_err(|_| protocol_error())?,
                 recursive: value & MAP_RECURSIVE != 0,
             }),
+            Some((MSG_ANNOUNCED, _, None)) => Ok(Event::Announced),
             Some((MSG_CREATED, _, None)) => Ok(Event::Created),
             Some(_) => Err(protocol_error()),
+        }
+    }
+
+    /// Gives outer the descriptors that the plan asks for, in its order: `Step::TakeDescriptors`.
+    pub(crate) fn pass(&self, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        match send_descriptors(&self.control, &[REPLY_GO], descriptors) {
+            // Outer is gone; the next event says so, and the page says why.
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(Error::system("pass descriptors to init", errno)),
         }
     }
 
@@ -289,7 +322,7 @@ impl Conversation {
 impl Drop for Conversation {
     /// An inner that nobody has taken over is nobody's: it ends here.
     fn drop(&mut self) {
-        self.reap_outer();
+        self.settle();
         if let Some(inner) = self.inner.take() {
             let _ = pidfd::send_signal(inner.pidfd.as_fd(), libc::SIGKILL);
             let _ = pidfd::wait_end(inner.pidfd.as_fd());
@@ -344,10 +377,21 @@ pub(crate) fn send_descriptor(
     bytes: &[u8],
     descriptor: BorrowedFd<'_>,
 ) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    send_descriptors(socket, bytes, &[descriptor])
+}
+
+/// Sends a message with as many descriptors as init has registers for them.
+fn send_descriptors(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> rustix::io::Result<()> {
+    const MOST: usize = Reg::ROOT.0 as usize;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor];
-    if !control.push(rustix::net::SendAncillaryMessage::ScmRights(&descriptors)) {
+    if !descriptors.is_empty()
+        && !control.push(rustix::net::SendAncillaryMessage::ScmRights(descriptors))
+    {
         return Err(Errno::NOBUFS);
     }
     let mut rest = bytes;
@@ -442,6 +486,22 @@ mod tests {
         let length = rustix::io::read(&output, &mut text[..]).unwrap();
         // 3 is the directory that ls itself has open.
         assert_eq!(std::str::from_utf8(&text[..length]).unwrap(), "sh b\n0\n1\n2\n3\n");
+    }
+
+    #[test]
+    fn an_inner_that_nobody_has_read_of_is_found() {
+        let (mut conversation, _output) = spawn(&[
+            Step::CloneInner { flags: 0, cgroup: Reg::NONE },
+            Step::AwaitStart { listener: Reg::NONE, hooks: false, announced: false },
+            Step::Execute {},
+        ]);
+        // A failure of the caller's own, before it has listened.
+        let inner = conversation.take_inner().unwrap();
+        let status =
+            rustix::process::waitid(WaitId::PidFd(inner.pidfd.as_fd()), WaitIdOptions::EXITED);
+        // The conversation's end is its end.
+        assert_eq!(status.unwrap().unwrap().exit_status(), Some(1));
+        assert!(conversation.take_inner().is_none());
     }
 
     #[test]

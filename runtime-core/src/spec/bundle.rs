@@ -1,5 +1,6 @@
 //! The bundle: a directory with a `config.json`, loaded and validated.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,6 +33,8 @@ pub struct Bundle {
     path: PathBuf,
     rootfs: PathBuf,
     spec: Spec,
+    /// What `spec` was read from, unless it was changed since.
+    text: Option<Vec<u8>>,
     warnings: Vec<String>,
 }
 
@@ -51,7 +54,7 @@ impl Bundle {
         let path = canonical(path.as_ref())?;
         let file = path.join("config.json");
         let text = read(&file).map_err(|e| e.with_file(&file))?;
-        Self::parsed(path, &text)
+        Self::parsed(path, text)
     }
 
     /// Validates the text of a `config.json` as the configuration of the bundle directory `path`;
@@ -63,7 +66,7 @@ impl Bundle {
     pub fn from_json(path: impl AsRef<Path>, text: impl AsRef<[u8]>) -> Result<Self> {
         let text = text.as_ref();
         within_bound(text.len())?;
-        Self::parsed(canonical(path.as_ref())?, text)
+        Self::parsed(canonical(path.as_ref())?, text.to_owned())
     }
 
     /// Validates `spec` as the configuration of the bundle directory `path`; no `config.json` is
@@ -75,7 +78,7 @@ impl Bundle {
     pub fn from_spec(path: impl AsRef<Path>, spec: Spec) -> Result<Self> {
         let path = canonical(path.as_ref())?;
         json::reject_nul(&spec, "")?;
-        Self::checked(path, spec, Vec::new())
+        Self::checked(path, spec, None, Vec::new())
     }
 
     /// The same bundle with other limits: what `resources` says instead of what the configuration
@@ -88,19 +91,32 @@ impl Bundle {
         let (limits, warnings) = resources.validated()?;
         self.warnings.extend(warnings);
         resources.record(&mut self.spec, &limits)?;
-        Self::checked(self.path, self.spec, self.warnings)
+        Self::checked(self.path, self.spec, None, self.warnings)
     }
 
-    fn parsed(path: PathBuf, text: &[u8]) -> Result<Self> {
-        let (spec, warnings) = json::parse(text)?;
-        Self::checked(path, spec, warnings)
+    fn parsed(path: PathBuf, text: Vec<u8>) -> Result<Self> {
+        let (spec, warnings) = json::parse(&text)?;
+        Self::checked(path, spec, Some(text), warnings)
     }
 
-    fn checked(path: PathBuf, mut spec: Spec, mut warnings: Vec<String>) -> Result<Self> {
+    fn checked(
+        path: PathBuf,
+        mut spec: Spec,
+        text: Option<Vec<u8>>,
+        mut warnings: Vec<String>,
+    ) -> Result<Self> {
         validate::validate(&mut spec, &mut warnings)?;
         let root = spec.root().as_ref().map(|root| root.path().as_path());
         let rootfs = path.join(root.unwrap_or(Path::new("rootfs")));
-        Ok(Self { path, rootfs, spec, warnings })
+        Ok(Self { path, rootfs, spec, text, warnings })
+    }
+
+    /// The configuration as JSON, for [`recorded`].
+    pub(crate) fn text(&self) -> Result<Cow<'_, [u8]>> {
+        match &self.text {
+            Some(text) => Ok(text.into()),
+            None => to_json(&self.spec).map(Cow::Owned),
+        }
     }
 
     /// The bundle's directory: absolute, without symbolic links.
@@ -129,6 +145,26 @@ impl Bundle {
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+}
+
+/// The configuration that a container was created with: it is read, checked and completed as it
+/// was then.
+pub(crate) fn recorded(text: &[u8]) -> Result<Spec> {
+    let load = || {
+        let (mut spec, mut warnings) = json::parse(text)?;
+        validate::validate(&mut spec, &mut warnings)?;
+        Ok(spec)
+    };
+    load().map_err(|error: Error| {
+        Error::new(ErrorKind::State, "the container's configuration is damaged").with_source(error)
+    })
+}
+
+/// A changed configuration, for [`recorded`].
+pub(crate) fn to_json(spec: &Spec) -> Result<Vec<u8>> {
+    serde_json::to_vec(spec).map_err(|source| {
+        Error::new(ErrorKind::State, "record the configuration").with_source(source)
+    })
 }
 
 fn canonical(path: &Path) -> Result<PathBuf> {

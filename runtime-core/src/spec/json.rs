@@ -28,7 +28,7 @@ pub(super) fn parse(text: &[u8]) -> Result<(Spec, Vec<String>)> {
         return Err(no_object());
     }
     // JSON has no other way to write a NUL: raw control characters are a syntax error.
-    if contains(text, b"\\u0000") {
+    if text.contains(&b'\\') && contains(text, b"\\u0000") {
         reject_nul(&spec, "")?;
     }
     Ok((spec, warnings))
@@ -129,7 +129,11 @@ pub(super) fn pointer(path: &Path) -> String {
 
 /// Appends the escaped `key` to the pointer.
 pub(super) fn push_key(pointer: &mut String, key: &str) {
-    push(pointer, key.replace('~', "~0").replace('/', "~1"));
+    pointer.push('/');
+    match key.contains(['~', '/']) {
+        true => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+        false => pointer.push_str(key),
+    }
 }
 
 fn push(pointer: &mut String, segment: impl std::fmt::Display) {

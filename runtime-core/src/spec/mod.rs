@@ -22,6 +22,7 @@ mod tests;
 mod validate;
 
 pub use bundle::Bundle;
+pub(crate) use bundle::{recorded, to_json};
 pub use default::DefaultSpec;
 pub use features::features;
 pub use process::parse_process;

@@ -22,8 +22,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io::Read, io::Write};
+use std::{fs, io::Write};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
@@ -31,14 +32,14 @@ use rustix::path::Arg;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::required::OPENAT2;
 
-pub(crate) use record::{Phase, Record};
+pub(crate) use record::{ConfigUse, Phase, Record};
 
 /// NAME_MAX: an id is a directory's name.
 const ID_MAX: usize = 255;
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
 /// Far more than any real file has; what is larger is damaged and not read into memory.
-const FILE_LIMIT: u64 = 16 << 20;
+const FILE_LIMIT: usize = 16 << 20;
 
 /// Checks a container's id by runc's rules: ASCII letters, digits, `_`, `+`, `-` and `.`, and
 /// it has to be a file's name.
@@ -140,6 +141,12 @@ impl StateDir {
         }
     }
 
+    /// A container's record, if all is well with it.
+    pub(crate) fn record(&self, id: &str) -> Option<Record> {
+        let bytes = read(&self.fd, &format!("{id}/{STATE}")).ok()?;
+        Record::parse(&bytes, id).ok()
+    }
+
     /// The ids of all containers, in their order. Some may be gone when the caller looks.
     pub(crate) fn ids(&self) -> Result<Vec<String>> {
         let fail = |errno| Error::system("list the state directory", errno).with_file(&self.path);
@@ -187,12 +194,35 @@ impl ContainerDir {
     /// # Errors
     /// [`ErrorKind::NotFound`] if the container was deleted meanwhile.
     pub(crate) fn lock(&self) -> Result<Locked> {
+        let (fd, _) = self.flock(FlockOperation::LockExclusive)?;
+        self.locked(fd)
+    }
+
+    /// Takes the container's lock, unless somebody holds it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the container was deleted.
+    pub(crate) fn try_lock(&self) -> Result<Option<Locked>> {
+        match self.flock(FlockOperation::NonBlockingLockExclusive)? {
+            (fd, true) => self.locked(fd).map(Some),
+            (_, false) => Ok(None),
+        }
+    }
+
+    /// Whether the lock was taken, with what holds it then.
+    fn flock(&self, operation: FlockOperation) -> Result<(OwnedFd, bool)> {
         // A lock of flock(2) belongs to the open file description. With one for each `Locked`,
         // two threads that share a `ContainerDir` exclude each other as two programs do.
         let fd = rustix::fs::openat(&*self.fd, ".", DIRECTORY, Mode::empty())
             .map_err(|errno| self.fail("open", ".", errno))?;
-        retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive))
-            .map_err(|errno| self.fail("lock", ".", errno))?;
+        match retry_on_intr(|| rustix::fs::flock(&fd, operation)) {
+            Ok(()) => Ok((fd, true)),
+            Err(Errno::WOULDBLOCK) => Ok((fd, false)),
+            Err(errno) => Err(self.fail("lock", ".", errno)),
+        }
+    }
+
+    fn locked(&self, fd: OwnedFd) -> Result<Locked> {
         let locked = Locked { dir: self.clone(), fd };
         if locked.exists()? { Ok(locked) } else { Err(not_found()) }
     }
@@ -237,18 +267,15 @@ impl ContainerDir {
     }
 
     fn read(&self, name: &'static str) -> Result<Option<Vec<u8>>> {
-        // O_NONBLOCK: a FIFO in the file's place must not block.
-        let file = match open_beneath(&*self.fd, name, OFlags::RDONLY | OFlags::NONBLOCK) {
-            Ok(fd) => fs::File::from(fd),
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(self.fail("open", name, errno)),
-        };
-        let mut bytes = Vec::new();
-        file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|e| self.io(name, &e))?;
-        if bytes.len() as u64 > FILE_LIMIT {
-            return Err(record::damaged("the file is too large").with_file(self.path.join(name)));
+        match read(&self.fd, name) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::FBIG) => {
+                let error = record::damaged("the file is too large");
+                Err(error.with_file(self.path.join(name)))
+            }
+            Err(errno) => Err(self.fail("read", name, errno)),
         }
-        Ok(Some(bytes))
     }
 
     fn fail(&self, what: &str, name: &str, errno: Errno) -> Error {
@@ -280,7 +307,7 @@ impl Locked {
         self.write(STATE, &record.to_json()?)
     }
 
-    /// Keeps the container's `config.json`.
+    /// Replaces the container's `config.json`.
     pub(crate) fn write_config(&self, json: &[u8]) -> Result<()> {
         self.write(CONFIG, json)
     }
@@ -308,10 +335,10 @@ impl Locked {
     /// dies. There is no fsync(2): what is recorded are processes and cgroups, and a machine
     /// that crashes takes these along.
     fn write(&self, name: &'static str, bytes: &[u8]) -> Result<()> {
-        if bytes.len() as u64 > FILE_LIMIT {
+        let temporary = format!("{name}.new"); // one name is enough under the lock
+        if bytes.len() > FILE_LIMIT {
             return Err(self.fail("write", name, Errno::FBIG));
         }
-        let temporary = format!("{name}.new"); // one name is enough under the lock
         let flags = OFlags::WRONLY
             | OFlags::CREATE
             | OFlags::TRUNC
@@ -353,6 +380,24 @@ fn open_beneath(
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = flags | OFlags::CLOEXEC;
     retry_on_intr(|| rustix::fs::openat2(&dir, path, flags, Mode::empty(), resolve))
+}
+
+/// Reads a file below `dir`.
+fn read(dir: &OwnedFd, path: &str) -> rustix::io::Result<Vec<u8>> {
+    // O_NONBLOCK: a FIFO in the file's place must not block.
+    let file = open_beneath(dir, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let size = usize::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(usize::MAX);
+    if size > FILE_LIMIT {
+        return Err(Errno::FBIG);
+    }
+    // Files here are replaced and not written to, so one has the size that it has.
+    let mut bytes = Vec::with_capacity(size);
+    while bytes.len() < size {
+        if retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut bytes)))? == 0 {
+            break;
+        }
+    }
+    Ok(bytes)
 }
 
 fn not_found() -> Error {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::Kind;
 use crate::intel_rdt::Group;
 use crate::procfs::{Namespaces, ProcessId};
 
@@ -68,9 +70,39 @@ pub(crate) struct Record {
     #[serde(default)]
     pub(crate) intel_rdt: Option<Group>,
     #[serde(default)]
+    pub(crate) config_use: ConfigUse,
+    #[serde(default)]
     pub(crate) terminal: bool,
     #[serde(default)]
     pub(crate) annotations: BTreeMap<String, String>,
+}
+
+/// Which commands have something to do that only `config.json` says. The others don't read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConfigUse {
+    /// startContainer and poststart hooks, and the listener of a seccomp profile.
+    pub(crate) start: bool,
+    /// poststop hooks.
+    pub(crate) delete: bool,
+}
+
+impl ConfigUse {
+    pub(crate) fn of(spec: &Spec) -> Self {
+        let has = |kind: Kind| !kind.of(spec.hooks().as_ref()).is_empty();
+        let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let listener = seccomp.is_some_and(|profile| profile.listener_path().is_some());
+        Self {
+            start: has(Kind::StartContainer) || has(Kind::Poststart) || listener,
+            delete: has(Kind::Poststop),
+        }
+    }
+}
+
+/// Of a container that an older version has made nothing is known.
+impl Default for ConfigUse {
+    fn default() -> Self {
+        Self { start: true, delete: true }
+    }
 }
 
 impl Record {
@@ -92,6 +124,7 @@ impl Record {
             cgroup: serde_json::Value::Null,
             oom_kills_before: 0,
             intel_rdt: None,
+            config_use: ConfigUse::default(),
             terminal: false,
             annotations: BTreeMap::new(),
         }
@@ -128,9 +161,13 @@ impl Record {
         struct Version {
             version: u32,
         }
-        // The version by itself first: about the rest of a newer file nothing is known.
         let wrong = |source| damaged("the container's state is damaged").with_source(source);
-        let Version { version } = serde_json::from_slice(bytes).map_err(wrong)?;
+        let record = serde_json::from_slice::<Self>(bytes);
+        // About the rest of a newer file nothing is known.
+        let version = match &record {
+            Ok(record) => record.version,
+            Err(_) => serde_json::from_slice::<Version>(bytes).map_err(wrong)?.version,
+        };
         if version > VERSION {
             return Err(Error::new(
                 ErrorKind::State,
@@ -140,7 +177,7 @@ impl Record {
                 ),
             ));
         }
-        let record: Self = serde_json::from_slice(bytes).map_err(wrong)?;
+        let record = record.map_err(wrong)?;
         if record.id != id {
             return Err(damaged(format!("the state is that of the container {:?}", record.id)));
         }
@@ -222,6 +259,47 @@ mod tests {
         record.version = 1;
         let read = Record::parse(&record.to_json().unwrap(), "web-1").unwrap();
         assert_eq!(read.check_startable().unwrap_err().kind(), ErrorKind::State);
+    }
+
+    #[test]
+    fn of_an_older_record_nothing_is_known_of_the_configuration() {
+        let mut record = Record::new("web-1", creator());
+        record.config_use = ConfigUse { start: false, delete: false };
+        let mut json: serde_json::Value = serde_json::to_value(&record).unwrap();
+        let read = |json: &serde_json::Value| {
+            Record::parse(json.to_string().as_bytes(), "web-1").unwrap().config_use
+        };
+        assert_eq!(read(&json), record.config_use);
+        json.as_object_mut().unwrap().remove("configUse").unwrap();
+        assert_eq!(read(&json), ConfigUse { start: true, delete: true });
+    }
+
+    #[test]
+    fn which_commands_need_the_configuration() {
+        let of = |config: &str| ConfigUse::of(&serde_json::from_str(config).unwrap());
+        for (config, start, delete) in [
+            (r#"{"ociVersion": "1.0.0"}"#, false, false),
+            (
+                r#"{"ociVersion": "1.0.0", "hooks": {"createRuntime": [{"path": "/a"}]}}"#,
+                false,
+                false,
+            ),
+            (
+                r#"{"ociVersion": "1.0.0", "hooks": {"startContainer": [{"path": "/a"}]}}"#,
+                true,
+                false,
+            ),
+            (r#"{"ociVersion": "1.0.0", "hooks": {"poststart": [{"path": "/a"}]}}"#, true, false),
+            (r#"{"ociVersion": "1.0.0", "hooks": {"poststop": [{"path": "/a"}]}}"#, false, true),
+            (
+                r#"{"ociVersion": "1.0.0", "linux": {"seccomp": {
+                    "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/a"}}}"#,
+                true,
+                false,
+            ),
+        ] {
+            assert_eq!(of(config), ConfigUse { start, delete }, "{config}");
+        }
     }
 
     #[test]

@@ -189,7 +189,7 @@ fn files_that_are_not_files_are_refused() {
     assert_eq!(kind(locked.record()), ErrorKind::State);
     fs::remove_file(&path).unwrap();
 
-    fs::File::create(&path).unwrap().set_len(FILE_LIMIT + 1).unwrap();
+    fs::File::create(&path).unwrap().set_len(u64::try_from(FILE_LIMIT + 1).unwrap()).unwrap();
     assert_eq!(kind(locked.record()), ErrorKind::State);
 }
 

@@ -265,7 +265,7 @@ pub(crate) fn wait_end(pidfd: BorrowedFd<'_>) -> Result<()> {
     let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
     retry_on_intr(|| poll(&mut fds, None)).map_err(failed)?;
     // Whatever the answer: it is gone, and no zombie of ours is left.
-    let _ = try_wait(pidfd);
+    let _ = waitid(pidfd);
     Ok(())
 }
 
@@ -275,7 +275,10 @@ pub(crate) fn wait_end_within(pidfd: BorrowedFd<'_>, bound: Duration) -> Result<
     let bound = Timespec::try_from(bound).unwrap_or_default();
     match poll(&mut fds, Some(&bound)) {
         Ok(0) | Err(Errno::INTR) => Ok(false),
-        Ok(_) => wait_end(pidfd).map(|()| true),
+        Ok(_) => {
+            let _ = waitid(pidfd); // as above
+            Ok(true)
+        }
         Err(errno) => Err(failed(errno)),
     }
 }

@@ -58,13 +58,19 @@ pub(super) fn raise_limit(resource: u32, hard: u64) -> Outcome {
 }
 
 pub(super) fn user(uid: u32, gid: u32, groups: Option<&[u8]>) -> Outcome {
-    sys::prctl(sys::PR_SET_KEEPCAPS, 1, 0).at(Op::Prctl)?;
+    // Who becomes root loses none.
+    let keep = uid != 0;
+    if keep {
+        sys::prctl(sys::PR_SET_KEEPCAPS, 1, 0).at(Op::Prctl)?;
+    }
     if let Some(groups) = groups {
         sys::setgroups(groups).at(Op::Setgroups)?;
     }
     sys::setresgid(gid).at(Op::Setgid)?;
     sys::setresuid(uid).at(Op::Setuid)?;
-    sys::prctl(sys::PR_SET_KEEPCAPS, 0, 0).at(Op::Prctl)?;
+    if keep {
+        sys::prctl(sys::PR_SET_KEEPCAPS, 0, 0).at(Op::Prctl)?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod console;
 mod copy_up;
 mod credentials;
 mod devices;
+mod masks;
 mod mounts;
 mod namespaces;
 mod process;
@@ -15,7 +16,7 @@ use core::ffi::CStr;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
-use crate::page::{Op, Page, ROLE_INNER, ROLE_OUTER};
+use crate::page::{MSG_ANNOUNCED, MSG_CLONED, Op, Page, ROLE_INNER, ROLE_OUTER};
 use crate::sys::{self, EBADF, EINVAL, Errno, Fd};
 use crate::wire::{Plan, Reg, Step};
 
@@ -50,10 +51,20 @@ struct Init {
     page: &'static Page,
     times: Option<&'static [AtomicU64]>,
     registers: [i32; Reg::COUNT as usize],
+    /// How many of them may hold something.
+    used: usize,
+    /// Outer's last words.
+    farewell: sys::Farewell,
     control: Option<Fd>,
     process: process::Prepared,
+    /// The library has said "start" already.
+    started: bool,
+    /// The SELinux context of what masked directories are covered with.
+    mask_label: &'static CStr,
     /// The user namespace permits no setgroups(2).
     groups_denied: bool,
+    /// The children will be in another time namespace.
+    time_differs: bool,
 }
 
 /// The program's entry point; `stack` is the stack pointer as the kernel left it.
@@ -73,18 +84,22 @@ pub extern "C" fn main(stack: *const usize) -> ! {
     sys::close(base + PASSED_PLAN);
     sys::close(base + PASSED_PAGE);
 
-    let mut registers = [-1; Reg::COUNT as usize];
-    for (slot, fd) in registers.iter_mut().zip(0..passed) {
-        *slot = base + PASSED_REGISTERS + fd;
-    }
     let mut init = Init {
         page,
         times: None,
-        registers,
+        registers: [-1; Reg::COUNT as usize],
+        used: passed as usize,
+        farewell: sys::Farewell::new(MSG_CLONED),
         control: Some(Fd::from_raw(base + PASSED_CONTROL)),
         process: process::Prepared::default(),
+        started: false,
+        mask_label: c"",
         groups_denied: false,
+        time_differs: false,
     };
+    for (slot, fd) in init.registers.iter_mut().zip(0..passed) {
+        *slot = base + PASSED_REGISTERS + fd;
+    }
     let fail = match Plan::parse(bytes) {
         Ok(plan) => init.run(&plan, times),
         Err(_) => Fail { op: Op::Plan, errno: EINVAL },
@@ -147,6 +162,7 @@ impl Init {
     /// closed at once.
     fn keep(&mut self, reg: Reg, fd: Fd) {
         if let Some(slot) = self.registers.get_mut(reg.0 as usize) {
+            self.used = self.used.max(reg.0 as usize + 1);
             let before = core::mem::replace(slot, fd.into_raw());
             if before >= 0 {
                 sys::close(before);
@@ -154,7 +170,6 @@ impl Init {
         }
     }
 
-    /// Closes what all registers but one hold.
     /// Closes one register's descriptor.
     fn close_register(&mut self, reg: Reg) {
         if let Some(slot) = self.registers.get_mut(reg.0 as usize)
@@ -164,8 +179,9 @@ impl Init {
         }
     }
 
+    /// Closes what all registers but one hold.
     fn close_registers(&mut self, but: Reg) {
-        for (index, slot) in (0..).zip(&mut self.registers) {
+        for (index, slot) in (0..).zip(self.registers.iter_mut().take(self.used)) {
             if index != but.0 && *slot >= 0 {
                 sys::close(core::mem::replace(slot, -1));
             }
@@ -181,7 +197,12 @@ impl Init {
                 Ok(())
             }
             Step::JoinNamespace { fd, flag } => sys::setns(self.fd(fd)?, flag).at(Op::Setns),
-            Step::UnshareTime { offsets, .. } => namespaces::unshare_time(offsets),
+            Step::Unshare { flags } => sys::unshare(flags).at(Op::Unshare),
+            Step::TakeDescriptors {} => self.take_descriptors(),
+            Step::UnshareTime { offsets, .. } => {
+                self.time_differs = true;
+                namespaces::unshare_time(offsets)
+            }
             Step::AttachCgroup { tasks } => {
                 sys::write(self.fd(tasks)?, b"0").at(Op::Write)?;
                 self.close_register(tasks);
@@ -190,6 +211,7 @@ impl Init {
             Step::LimitCapabilities { keep, last_cap } => credentials::limit(keep, last_cap),
             Step::CloneInner { flags, cgroup } => self.clone_inner(flags, cgroup),
             Step::Sync { point } => self.synchronize(point),
+            Step::Announce {} => self.tell(MSG_ANNOUNCED, 0, None),
             Step::BecomeRoot { setgroups } => {
                 self.groups_denied = !credentials::become_root(setgroups)?;
                 Ok(())
@@ -299,7 +321,8 @@ impl Init {
                 Ok(())
             }
             Step::FindProgram { name, path } => self.process.find(name, path),
-            Step::AwaitStart { listener, hooks } => self.await_start(listener, hooks),
+            Step::AwaitStart { announced: true, .. } => self.await_announced(),
+            Step::AwaitStart { listener, hooks, .. } => self.await_start(listener, hooks),
             Step::PrepareExecute { arguments, environment } => {
                 self.process.prepare(arguments, environment)
             }

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::{At, Fail, Init, Outcome, copy_up, root};
 use crate::page::{MESSAGE_LEN, Op};
 use crate::sys::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EBUSY, EINVAL, ELOOP, ENAMETOOLONG, ENODEV,
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EBUSY, EINVAL, ELOOP, ENAMETOOLONG, ENOENT,
     ENOTDIR, EPERM, Fd, MOUNT_ATTR_ATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, MountAttr,
     O_DIRECTORY, O_PATH, O_RDONLY, OPEN_TREE_CLONE,
 };
@@ -105,13 +105,18 @@ impl Init {
             clear_recursive,
             out,
             flags,
+            parent,
         } = *step
         else {
             return Ok(());
         };
         let rootfd = self.fd(Reg::ROOT)?;
         let mode = TmpfsMode::inherited(rootfd, destination, fstype, options);
-        let target = open_target(rootfd, destination, fstype)?;
+        let target = if parent == Reg::NONE {
+            open_target(rootfd, destination, fstype)?
+        } else {
+            root::make_in(self.fd(parent)?, destination, false)?
+        };
         guard_proc(&target, destination, fstype == c"proc")?;
         // mount(2) is for what fsconfig(2) can't say: long strings, and flags without a name.
         let classic = flags != 0
@@ -232,6 +237,7 @@ impl Init {
             clear_recursive,
             propagation,
             out,
+            parent,
         } = *step
         else {
             return Ok(());
@@ -270,7 +276,9 @@ impl Init {
         }
         let directory = sys::statx(mount, c"", AT_EMPTY_PATH).at(Op::Stat)?.kind() == sys::S_IFDIR;
         let rootfd = self.fd(Reg::ROOT)?;
-        let target = if directory {
+        let target = if parent != Reg::NONE {
+            root::make_in(self.fd(parent)?, destination, !directory)?
+        } else if directory {
             root::make_directory(rootfd, destination)?
         } else {
             root::make_file(rootfd, destination)?
@@ -325,59 +333,6 @@ impl Init {
         let attr = MountAttr { set: MOUNT_ATTR_IDMAP, userns, ..MountAttr::default() };
         set_attributes(mount.raw(), recursive, &attr)
     }
-
-    pub(super) fn open_masks(&mut self, label: &'static CStr) -> Outcome {
-        let null = sys::openat(AT_FDCWD, c"/dev/null", O_PATH, 0).at(Op::Open)?;
-        // The very descriptor that is mounted is checked, not a path (CVE-2025-31133).
-        let stat = sys::statx(null.raw(), c"", AT_EMPTY_PATH).at(Op::Stat)?;
-        if stat.kind() != sys::S_IFCHR || (stat.rdev_major, stat.rdev_minor) != (1, 3) {
-            return Err(Fail { op: Op::NotADevice, errno: ENODEV });
-        }
-        self.keep(Reg::NULL, null);
-        let option = [c"mode=0755", label];
-        let context = sys::fsopen(c"tmpfs").at(Op::Fsopen)?;
-        for option in option.into_iter().filter(|option| !option.is_empty()) {
-            set_option(&context, option)?;
-        }
-        sys::fsconfig_create(context.raw()).at(Op::FsCreate)?;
-        let attributes = MOUNT_ATTR_RDONLY
-            | sys::MOUNT_ATTR_NOSUID
-            | sys::MOUNT_ATTR_NODEV
-            | sys::MOUNT_ATTR_NOEXEC;
-        let empty = sys::fsmount(context.raw(), attributes).at(Op::Fsmount)?;
-        self.keep(Reg::EMPTY, empty);
-        Ok(())
-    }
-
-    pub(super) fn mask_path(&mut self, path: &CStr) -> Outcome {
-        let Some(target) = self.open_existing(path)? else { return Ok(()) };
-        let kind = sys::statx(target.raw(), c"", AT_EMPTY_PATH).at(Op::Stat)?.kind();
-        let cover = self.fd(if kind == sys::S_IFDIR { Reg::EMPTY } else { Reg::NULL })?;
-        match clone_tree(cover, c"", AT_EMPTY_PATH, false) {
-            Ok(tree) => sys::move_mount(tree.raw(), target.raw()).at(Op::MoveMount),
-            // Before Linux 6.15 a mount can't be cloned while it is detached: so the empty
-            // directory itself goes to the first place, and its clones to the others.
-            Err(fail) if fail.errno == EINVAL && kind == sys::S_IFDIR => {
-                sys::move_mount(cover, target.raw()).at(Op::MoveMount)
-            }
-            Err(fail) => Err(fail),
-        }
-    }
-
-    pub(super) fn readonly_path(&mut self, path: &CStr) -> Outcome {
-        let Some(target) = self.open_existing(path)? else { return Ok(()) };
-        let tree = clone_tree(target.raw(), c"", AT_EMPTY_PATH, true)?;
-        set_attributes(tree.raw(), true, &attr(MOUNT_ATTR_RDONLY, 0))?;
-        sys::move_mount(tree.raw(), target.raw()).at(Op::MoveMount)
-    }
-
-    fn open_existing(&self, path: &CStr) -> Outcome<Option<Fd>> {
-        match root::try_open(self.fd(Reg::ROOT)?, path, O_PATH) {
-            Ok(target) => Ok(Some(target)),
-            Err(errno) if root::is_absent(errno) => Ok(None),
-            Err(errno) => Err(Fail { op: Op::OpenInRoot, errno }),
-        }
-    }
 }
 
 fn fresh_proc() -> sys::Result<Fd> {
@@ -404,7 +359,7 @@ pub(super) fn set_propagation_fd(mount: i32, propagation: u64) -> Outcome {
 }
 
 /// `key=value` as a string parameter, `key` as a flag.
-fn set_option(context: &Fd, option: &CStr) -> Outcome {
+pub(super) fn set_option(context: &Fd, option: &CStr) -> Outcome {
     let text = option.to_bytes();
     let Some(at) = text.iter().position(|b| *b == b'=') else {
         return sys::fsconfig_flag(context.raw(), option).at(Op::Fsconfig);
@@ -431,15 +386,18 @@ fn open_target(rootfd: i32, destination: &CStr, fstype: &CStr) -> Outcome<Fd> {
         // A directory that can be read where its contents are to be copied.
         return root::make_directory(rootfd, destination);
     }
-    let made = root::make_directory(rootfd, destination)?;
-    match root::try_open_plain(rootfd, destination, O_PATH | O_DIRECTORY) {
-        Ok(target) => Ok(target),
-        Err(ELOOP) => Err(Fail { op: Op::NotADirectory, errno: ENOTDIR }),
-        Err(errno) => {
-            drop(made);
-            Err(Fail { op: Op::OpenInRoot, errno })
+    let open = || root::try_open_plain(rootfd, destination, O_PATH | O_DIRECTORY);
+    let target = match open() {
+        Err(ENOENT) => {
+            root::make_directory(rootfd, destination)?;
+            open()
         }
-    }
+        other => other,
+    };
+    target.map_err(|errno| match errno {
+        ELOOP => Fail { op: Op::NotADirectory, errno: ENOTDIR },
+        errno => Fail { op: Op::OpenInRoot, errno },
+    })
 }
 
 /// A tmpfs gets the mode of the directory that it covers, unless it is given one.

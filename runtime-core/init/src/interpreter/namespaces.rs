@@ -5,12 +5,13 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::{At, Fail, Init, Outcome};
 use crate::page::{
-    MAP_RECURSIVE, MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, Op, Page,
-    REPLY_COMMIT, REPLY_GO, REPLY_START, ROLE_INNER, Sync,
+    MAP_RECURSIVE, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, Op, Page, REPLY_COMMIT,
+    REPLY_GO, REPLY_START, ROLE_INNER, Sync,
 };
 use crate::sys::{
-    self, AT_FDCWD, CLONE_INTO_CGROUP, CLONE_NEWTIME, CLONE_PARENT, CLONE_PARENT_SETTID,
-    CLONE_PIDFD, CloneArgs, EINTR, ENOSYS, EOPNOTSUPP, EPROTO, Errno, Fd, IfReq, O_WRONLY,
+    self, AT_FDCWD, CLONE_INTO_CGROUP, CLONE_NEWPID, CLONE_NEWTIME, CLONE_PARENT,
+    CLONE_PARENT_SETTID, CLONE_PIDFD, CLONE_VM, CloneArgs, Control, EINTR, ENOSYS, EOPNOTSUPP,
+    EPROTO, Errno, Fd, IfReq, O_WRONLY,
 };
 use crate::wire::Reg;
 
@@ -46,14 +47,13 @@ pub(super) fn new_keyring(name: &CStr) -> Outcome {
     }
 }
 
+/// In a new network namespace: of the flags that can be set it has none yet.
 pub(super) fn loopback_up() -> Outcome {
     let socket = sys::socket(sys::AF_INET, sys::SOCK_DGRAM).at(Op::Socket)?;
-    let mut request = IfReq { name: [0; 16], flags: 0, rest: [0; 22] };
+    let mut request = IfReq { name: [0; 16], flags: IFF_UP, rest: [0; 22] };
     if let Some(name) = request.name.get_mut(..2) {
         name.copy_from_slice(b"lo");
     }
-    sys::ioctl_with(socket.raw(), sys::SIOCGIFFLAGS, &mut request).at(Op::Ioctl)?;
-    request.flags |= IFF_UP;
     sys::ioctl_with(socket.raw(), sys::SIOCSIFFLAGS, &mut request).at(Op::Ioctl).map(drop)
 }
 
@@ -67,11 +67,16 @@ fn message(kind: u32, value: u32) -> [u8; MSG_LEN] {
 
 impl Init {
     /// Outer becomes two: inner, the caller's own child, goes on; outer reports it and is gone.
+    /// If the library is gone, inner finds out by itself: its socket ends.
     pub(super) fn clone_inner(&mut self, flags: u64, cgroup: Reg) -> Outcome {
-        let mut pidfd: i32 = -1;
+        // Inner goes on in outer's memory: nothing is copied, neither now nor at the first writes. Only
+        // where nobody else is in inner's pid namespace: who may write its memory would write that of
+        // outer, which is outside of the container. And who shares memory shares the time
+        // namespace, too, time_namespaces(7).
+        let alone = flags & CLONE_NEWPID != 0 && !self.time_differs;
+        let memory = if alone { CLONE_VM } else { 0 };
         let mut arguments = CloneArgs {
-            flags: flags | CLONE_PARENT | CLONE_PIDFD | CLONE_PARENT_SETTID,
-            pidfd: (&raw mut pidfd) as u64,
+            flags: flags | CLONE_PARENT | CLONE_PIDFD | CLONE_PARENT_SETTID | memory,
             parent_tid: (&raw const self.page.inner) as u64,
             ..CloneArgs::default()
         };
@@ -79,23 +84,19 @@ impl Init {
             arguments.flags |= CLONE_INTO_CGROUP;
             arguments.cgroup = self.fd(cgroup)? as u64;
         }
-        let pid = sys::clone3(&arguments).at(Op::Clone)?;
-        if pid == 0 {
-            // It was for the clone; from here on the container's processes may be near.
-            self.close_register(cgroup);
-            self.become_inner();
-            return Ok(());
-        }
-        // If the library is gone, inner finds out by itself: its socket ends.
-        let _ = sys::send(self.control()?, &message(MSG_CLONED, pid), Some(pidfd));
-        sys::exit(0)
+        let control = self.control()?;
+        sys::clone_with_farewell(&mut arguments, control, &mut self.farewell).at(Op::Clone)?;
+        // It was for the clone; from here on the container's processes may be near.
+        self.close_register(cgroup);
+        self.become_inner();
+        Ok(())
     }
 
     fn control(&self) -> Outcome<i32> {
         self.control.as_ref().map(Fd::raw).ok_or(Fail { op: Op::Gone, errno: EPROTO })
     }
 
-    fn tell(&self, kind: u32, value: u32, fd: Option<i32>) -> Outcome {
+    pub(super) fn tell(&self, kind: u32, value: u32, fd: Option<i32>) -> Outcome {
         sys::send(self.control()?, &message(kind, value), fd).at(Op::Send)
     }
 
@@ -106,6 +107,18 @@ impl Init {
             1 => Ok(reply[0]),
             _ => Err(Fail { op: Op::Gone, errno: EPROTO }),
         }
+    }
+
+    /// The library's descriptors, in the order of the registers.
+    pub(super) fn take_descriptors(&mut self) -> Outcome {
+        let mut control = Control::<{ Reg::ROOT.0 as usize }>::empty();
+        if !sys::receive_descriptors(self.control()?, &mut control).at(Op::Receive)? {
+            return Err(Fail { op: Op::Gone, errno: EPROTO });
+        }
+        for (register, fd) in (0..).zip(control.descriptors()) {
+            self.keep(Reg(register), Fd::from_raw(*fd));
+        }
+        Ok(())
     }
 
     pub(super) fn synchronize(&mut self, point: u32) -> Outcome {
@@ -120,9 +133,25 @@ impl Init {
         self.await_go()
     }
 
-    fn await_go(&self) -> Outcome {
+    fn await_go(&mut self) -> Outcome {
+        loop {
+            match self.listen()? {
+                REPLY_GO => return Ok(()),
+                // The answer to `Step::Announce` comes whenever it comes.
+                REPLY_START if !self.started => self.started = true,
+                _ => return Err(Fail { op: Op::Receive, errno: EPROTO }),
+            }
+        }
+    }
+
+    /// The library has recorded the container meanwhile, or is about to.
+    pub(super) fn await_announced(&mut self) -> Outcome {
+        self.close_registers(Reg::NONE);
+        if self.started {
+            return Ok(());
+        }
         match self.listen()? {
-            REPLY_GO => Ok(()),
+            REPLY_START => Ok(()),
             _ => Err(Fail { op: Op::Receive, errno: EPROTO }),
         }
     }

@@ -203,6 +203,13 @@ pub(super) fn make_file(root: i32, path: &CStr) -> Outcome<Fd> {
     make(root, path, true)
 }
 
+/// The mount point with a path's last name, right in a directory that an earlier step has mounted:
+/// nothing of the image's is on the way. It is made where it is missing.
+pub(super) fn make_in(directory: i32, path: &CStr, file: bool) -> Outcome<Fd> {
+    let name = components(path).last().unwrap_or_default();
+    if file { make_empty_file(directory, name) } else { make_child(directory, name) }
+}
+
 fn components(path: &CStr) -> impl Iterator<Item = &[u8]> {
     path.to_bytes().split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".")
 }

@@ -99,3 +99,45 @@ pub(crate) unsafe fn syscall6(
     }
     result
 }
+
+/// clone3(2), of which only the child returns. The parent stores the child's pid at `pid`, sends
+/// `message` and exits: it touches no stack, for the child may go on with the very same.
+///
+/// # Safety
+/// As of [`syscall6`]; `message` and `pid` have to stay as they are in the child.
+pub(crate) unsafe fn clone_and_leave(
+    arguments: usize,
+    size: usize,
+    pid: usize,
+    socket: usize,
+    message: usize,
+    flags: usize,
+) -> isize {
+    let result: isize;
+    // SAFETY: the caller vouches for the arguments; the clobbers are those of the kernel's ABI.
+    unsafe {
+        asm!(
+            "svc #0",
+            "cmp x0, #0",
+            "b.le 3f",
+            "str w0, [x3]",
+            "mov x0, x4",
+            "mov x1, x5",
+            "mov x8, #{sendmsg}",
+            "svc #0",
+            "2:",
+            "mov x0, #0",
+            "mov x8, #{exit_group}",
+            "svc #0",
+            "b 2b",
+            "3:",
+            sendmsg = const nr::SENDMSG,
+            exit_group = const nr::EXIT_GROUP,
+            inlateout("x8") nr::CLONE3 => _,
+            inlateout("x0") arguments => result, inlateout("x1") size => _,
+            in("x2") flags, in("x3") pid, in("x4") socket, in("x5") message,
+            options(nostack),
+        );
+    }
+    result
+}

@@ -19,7 +19,7 @@ pub(crate) mod types;
 pub(crate) use start::{directory_names, pointers, stack};
 pub(crate) use types::*;
 
-use arch::{nr, syscall6};
+use arch::{clone_and_leave, nr, syscall6};
 
 /// A kernel error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,9 +251,29 @@ pub(crate) fn unshare(flags: u64) -> Result<()> {
     call!(UNSHARE, flags).map(drop)
 }
 
-/// clone3(2) like fork(2): no memory is shared, the child goes on here with a result of 0.
-pub(crate) fn clone3(arguments: &CloneArgs) -> Result<u32> {
-    call!(CLONE3, &raw const *arguments, size_of::<CloneArgs>()).map(|pid| pid as u32)
+/// clone3(2), of which only the child returns: the parent sends the farewell, with the child's pidfd
+/// and pid in it, and is gone. If nobody is there to receive it, the child finds out by itself.
+///
+/// With CLONE_VM both have the same memory for that while, so a farewell has to stay where it is.
+pub(crate) fn clone_with_farewell(
+    arguments: &mut CloneArgs,
+    socket: i32,
+    farewell: &mut Farewell,
+) -> Result<()> {
+    let (pidfd, pid, header) = farewell.prepare();
+    arguments.pidfd = pidfd as u64;
+    // SAFETY: the structures are those of the system calls' manual pages; the farewell lives on.
+    let result = unsafe {
+        clone_and_leave(
+            (&raw const *arguments) as usize,
+            size_of::<CloneArgs>(),
+            pid,
+            socket as usize,
+            header,
+            MSG_NOSIGNAL as usize,
+        )
+    };
+    if result < 0 { Err(Errno(-(result as i32))) } else { Ok(()) }
 }
 
 pub(crate) fn execve(path: &CStr, arguments: *const usize, environment: *const usize) -> Errno {
@@ -479,11 +499,11 @@ pub(crate) fn allocate(words: usize) -> Result<&'static mut [usize]> {
 /// Sends one message, with up to one descriptor.
 pub(crate) fn send(socket: i32, bytes: &[u8], fd: Option<i32>) -> Result<()> {
     let iov = [bytes.as_ptr() as usize, bytes.len()];
-    let control = Control::with_descriptor(fd.unwrap_or(-1));
+    let control = Control::<2>::with_descriptor(fd.unwrap_or(-1));
     let mut header = MsgHdr::new(&iov);
     if fd.is_some() {
         header.control = (&raw const control) as usize;
-        header.control_len = size_of::<Control>();
+        header.control_len = size_of_val(&control);
     }
     call!(SENDMSG, socket, &raw const header, MSG_NOSIGNAL).map(drop)
 }
@@ -491,18 +511,28 @@ pub(crate) fn send(socket: i32, bytes: &[u8], fd: Option<i32>) -> Result<()> {
 /// Receives one message of which only the descriptor counts. `None` if there is none, or if the
 /// other side is gone.
 pub(crate) fn receive_descriptor(socket: i32) -> Result<Option<Fd>> {
+    let mut control = Control::<2>::empty();
+    receive_descriptors(socket, &mut control)?;
+    Ok(control.descriptors().first().copied().map(Fd::from_raw))
+}
+
+/// Receives one message of which only the descriptors count, as many as there is room for. False
+/// if the other side is gone.
+pub(crate) fn receive_descriptors<const N: usize>(
+    socket: i32,
+    control: &mut Control<N>,
+) -> Result<bool> {
     let mut byte = 0u8;
     let iov = [(&raw mut byte) as usize, 1];
-    let mut control = Control::with_descriptor(-1);
-    let mut header = MsgHdr::new(&iov);
-    header.control = (&raw mut control) as usize;
-    header.control_len = size_of::<Control>();
-    let length = call!(RECVMSG, socket, &raw mut header, MSG_CMSG_CLOEXEC)?;
-    Ok(if length > 0 && header.control_len > 0 {
-        control.descriptor().map(Fd::from_raw)
-    } else {
-        None
-    })
+    loop {
+        let mut header = MsgHdr::new(&iov);
+        header.control = (&raw mut *control) as usize;
+        header.control_len = size_of_val(control);
+        match call!(RECVMSG, socket, &raw mut header, MSG_CMSG_CLOEXEC) {
+            Err(errno) if errno == EINTR => {}
+            other => return other.map(|length| length > 0),
+        }
+    }
 }
 
 /// Receives one message; 0 bytes mean that the other side is gone.

@@ -34,7 +34,7 @@ constants! {
         CAPABILITY_VERSION_3 = 0x2008_0522,
         IOPRIO_WHO_PROCESS = 1, SIG_SETMASK = 2,
         AF_INET = 2, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0o2_000_000,
-        SIOCGIFFLAGS = 0x8913, SIOCSIFFLAGS = 0x8914,
+        SIOCSIFFLAGS = 0x8914,
         TIOCSCTTY = 0x540e, TIOCSWINSZ = 0x5414, TIOCGPTN = 0x8004_5430,
         TIOCSPTLCK = 0x4004_5431, TIOCGPTPEER = 0x5441,
         CLOSE_RANGE_CLOEXEC = 4,
@@ -48,8 +48,8 @@ constants! {
         O_CLOEXEC = 0o2_000_000, O_PATH = 0o10_000_000, O_NONBLOCK = 0o4000,
         RESOLVE_NO_XDEV = 1, RESOLVE_NO_MAGICLINKS = 2, RESOLVE_NO_SYMLINKS = 4,
         RESOLVE_BENEATH = 8, RESOLVE_IN_ROOT = 0x10,
-        CLONE_PARENT = 0x8000, CLONE_PIDFD = 0x1000, CLONE_PARENT_SETTID = 0x10_0000, CLONE_NEWTIME = 0x80,
-        CLONE_NEWCGROUP = 0x0200_0000, CLONE_INTO_CGROUP = 0x2_0000_0000,
+        CLONE_VM = 0x100, CLONE_PARENT = 0x8000, CLONE_PIDFD = 0x1000, CLONE_PARENT_SETTID = 0x10_0000, CLONE_NEWTIME = 0x80,
+        CLONE_NEWCGROUP = 0x0200_0000, CLONE_NEWPID = 0x2000_0000, CLONE_INTO_CGROUP = 0x2_0000_0000,
         MOUNT_ATTR_RDONLY = 1, MOUNT_ATTR_NOSUID = 2, MOUNT_ATTR_NODEV = 4,
         MOUNT_ATTR_NOEXEC = 8, MOUNT_ATTR_IDMAP = 0x0010_0000, MOUNT_ATTR_ATIME = 0x70,
         MS_MOVE = 0x2000, MS_PRIVATE = 0x4_0000, MS_SLAVE = 0x8_0000,
@@ -165,25 +165,62 @@ impl MsgHdr {
     }
 }
 
-/// `struct cmsghdr` with one descriptor, padded.
+/// `struct cmsghdr` with up to `N` descriptors; 2 are one and its padding.
 #[repr(C)]
-pub(crate) struct Control {
+pub(crate) struct Control<const N: usize> {
     len: usize,
     level: i32,
     kind: i32,
-    fd: i32,
-    padding: i32,
+    fds: [i32; N],
 }
 
-impl Control {
-    pub(crate) fn with_descriptor(fd: i32) -> Self {
-        // SOL_SOCKET, SCM_RIGHTS
-        Self { len: 20, level: 1, kind: 1, fd, padding: 0 }
+impl<const N: usize> Control<N> {
+    /// The bytes before the descriptors.
+    const HEADER: usize = 16;
+
+    /// Room for what is received.
+    pub(crate) fn empty() -> Self {
+        Self { len: 0, level: 0, kind: 0, fds: [-1; N] }
     }
 
-    /// The descriptor that came with a message.
-    pub(crate) fn descriptor(&self) -> Option<i32> {
-        (self.len == 20 && self.level == 1 && self.kind == 1).then_some(self.fd)
+    pub(crate) fn with_descriptor(fd: i32) -> Self {
+        // SOL_SOCKET, SCM_RIGHTS
+        Self { len: Self::HEADER + 4, level: 1, kind: 1, fds: [fd; N] }
+    }
+
+    /// The descriptors that came with a message.
+    pub(crate) fn descriptors(&self) -> &[i32] {
+        let rights = self.level == 1 && self.kind == 1;
+        let count = if rights { self.len.saturating_sub(Self::HEADER) / 4 } else { 0 };
+        self.fds.get(..count).unwrap_or_default()
+    }
+}
+
+/// The last message of a process, with a descriptor: it is sent by [`super::clone_with_farewell`].
+#[repr(C)]
+pub(crate) struct Farewell {
+    words: [u32; 2],
+    iov: [usize; 2],
+    header: MsgHdr,
+    control: Control<2>,
+}
+
+impl Farewell {
+    /// A message of this kind; the value will be the child's pid.
+    pub(crate) fn new(kind: u32) -> Self {
+        let header = MsgHdr::new(&[0; 2]);
+        Self { words: [kind, 0], iov: [0; 2], header, control: Control::with_descriptor(-1) }
+    }
+
+    /// Connects the parts, at the place where they stay. Where the pidfd, the pid and the header are.
+    pub(super) fn prepare(&mut self) -> (usize, usize, usize) {
+        self.iov = [(&raw const self.words) as usize, size_of_val(&self.words)];
+        self.header = MsgHdr::new(&self.iov);
+        self.header.control = (&raw const self.control) as usize;
+        self.header.control_len = size_of_val(&self.control);
+        let [pidfd, _] = &mut self.control.fds;
+        let [_, pid] = &mut self.words;
+        ((&raw mut *pidfd) as usize, (&raw mut *pid) as usize, (&raw const self.header) as usize)
     }
 }
 

@@ -99,3 +99,46 @@ pub(crate) unsafe fn syscall6(
     }
     result
 }
+
+/// clone3(2), of which only the child returns. The parent stores the child's pid at `pid`, sends
+/// `message` and exits: it touches no stack, for the child may go on with the very same.
+///
+/// # Safety
+/// As of [`syscall6`]; `message` and `pid` have to stay as they are in the child.
+pub(crate) unsafe fn clone_and_leave(
+    arguments: usize,
+    size: usize,
+    pid: usize,
+    socket: usize,
+    message: usize,
+    flags: usize,
+) -> isize {
+    let result: isize;
+    // SAFETY: the caller vouches for the arguments; the clobbers are those of the kernel's ABI.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jle 3f",
+            "mov [r8], eax",
+            "mov rdi, r9",
+            "mov rsi, r10",
+            "mov eax, {sendmsg}",
+            "syscall",
+            "2:",
+            "xor edi, edi",
+            "mov eax, {exit_group}",
+            "syscall",
+            "jmp 2b",
+            "3:",
+            sendmsg = const nr::SENDMSG,
+            exit_group = const nr::EXIT_GROUP,
+            inlateout("rax") nr::CLONE3 => result,
+            inlateout("rdi") arguments => _, inlateout("rsi") size => _,
+            in("rdx") flags, in("r8") pid, in("r9") socket, in("r10") message,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}

@@ -16,6 +16,15 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 pub(super) use self::undo::Undo;
 use crate::error::{Error, Result};
 
+/// From the rules to the program, for the micro-benchmarks.
+#[cfg(feature = "bench")]
+pub(crate) fn encode(
+    rules: &[LinuxDeviceCgroup],
+    nodes: &[LinuxDevice],
+) -> Result<Vec<crate::sys::bpf::Insn>> {
+    program::program(&Policy::of_container(rules, nodes)?)
+}
+
 /// Kinds of access, as `BPF_DEVCG_ACC_*` of <linux/bpf.h> numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Access(u8);

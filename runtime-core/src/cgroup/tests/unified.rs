@@ -4,6 +4,7 @@
 //! were.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::cgroup::host::Mode;
 use crate::signal::Signal;
@@ -53,7 +54,7 @@ impl Drop for View {
     }
 }
 
-fn root(host: &Host) -> &Dir {
+fn root(host: &Host) -> Arc<Dir> {
     host.mount(host.paths(None, "any").unwrap().unified.as_ref().unwrap()).unwrap()
 }
 

@@ -126,6 +126,7 @@ fn v1(
             seal: false,
             links: Vec::new(),
             reg: hoist_init::wire::Reg::NONE,
+            parent: hoist_init::wire::Reg::NONE,
             pointer: pointer.clone(),
         });
     }

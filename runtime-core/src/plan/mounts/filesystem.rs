@@ -103,6 +103,11 @@ impl Filesystem {
         Ok(self)
     }
 
+    /// A tmpfs into which nothing is copied.
+    pub(super) fn is_empty(&self) -> bool {
+        &*self.fstype == c"tmpfs" && !self.copy_up
+    }
+
     /// Outer makes it.
     pub(super) fn create(
         &self,
@@ -138,6 +143,7 @@ impl Filesystem {
             clear_recursive: entry.tree_attributes.clear,
             out: entry.reg,
             flags: self.flags.unwrap_or(0),
+            parent: entry.parent,
         };
         plan.push(&entry.pointer, &step);
     }

@@ -6,8 +6,8 @@ mod idmap;
 mod overlay;
 mod propagation;
 
-use std::ffi::CString;
-use std::path::{Component, Path, PathBuf};
+use std::ffi::{CStr, CString};
+use std::path::{Component, Path};
 
 use hoist_init::wire::{Reg, Step};
 use libc::{
@@ -48,6 +48,8 @@ pub(super) struct Entry {
     links: Vec<(CString, CString)>,
     /// The mount, where a later step changes it, or outer has opened it.
     reg: Reg,
+    /// The fresh filesystem that the destination is right in.
+    parent: Reg,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,7 @@ fn resolve_one(
         seal: false,
         links: Vec::new(),
         reg: Reg::NONE,
+        parent: Reg::NONE,
         pointer,
     };
     let idmap = idmap::of(ctx, mount, &options, &entry.pointer)?;
@@ -204,15 +207,21 @@ fn check_destination(clean: &str, kind: &str, bind: bool) -> std::result::Result
 
 /// A path without `.`, `..` and doubled slashes, as if there were no symbolic links.
 pub(super) fn clean(text: &str) -> String {
-    let mut clean = PathBuf::from("/");
-    for component in Path::new(text).components() {
+    let mut clean = String::with_capacity(text.len() + 1);
+    for component in text.split('/') {
         match component {
-            Component::ParentDir => drop(clean.pop()),
-            Component::Normal(name) => clean.push(name),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+            "" | "." => {}
+            ".." => clean.truncate(clean.rfind('/').unwrap_or(0)),
+            name => {
+                clean.push('/');
+                clean.push_str(name);
+            }
         }
     }
-    clean.to_string_lossy().into_owned()
+    if clean.is_empty() {
+        clean.push('/');
+    }
+    clean
 }
 
 /// A bind of the host's `/dev`: then nothing is made in it.
@@ -228,6 +237,23 @@ pub(super) fn covers_dev(entries: &[Entry]) -> bool {
 impl Entry {
     fn is_at(&self, place: &str) -> bool {
         self.destination.as_bytes() == place.as_bytes()
+    }
+
+    /// True if the destination is below another one.
+    fn is_below(&self, place: &CStr) -> bool {
+        let rest = self.destination.to_bytes().strip_prefix(place.to_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"/"))
+    }
+
+    /// True if the destination is below another one and there is nothing between them.
+    fn is_right_in(&self, place: &CStr) -> bool {
+        let name = self.destination.to_bytes().get(place.count_bytes() + 1..).unwrap_or_default();
+        self.is_below(place) && !name.contains(&b'/')
+    }
+
+    /// True if it begins empty, so that nothing in it leads elsewhere.
+    fn is_empty(&self) -> bool {
+        matches!(&self.what, What::Filesystem(filesystem) if filesystem.is_empty())
     }
 
     /// True if a later step has to find the mount again.
@@ -309,15 +335,49 @@ impl Entry {
     }
 }
 
+/// A filesystem that was mounted just before and is empty.
+struct Base {
+    place: CString,
+    reg: Reg,
+    /// It has symbolic links as well: what only its own mount knows to be none is made there.
+    only: Option<String>,
+}
+
+impl Base {
+    fn takes(&self, entry: &Entry) -> bool {
+        entry.is_right_in(&self.place)
+            && self.only.as_ref().is_none_or(|only| *only == entry.pointer)
+    }
+}
+
 /// Inner: makes the mounts.
+///
+/// What lies right in an empty filesystem that was mounted just before is made there, through its
+/// descriptor: `/dev/pts`, or the hierarchies of cgroup v1. A walk along the whole path would look
+/// for each component again, and this holds as long as the mounts that follow lie below.
 pub(super) fn mount(plan: &mut Builder, entries: &mut [Entry]) -> Result<()> {
-    for entry in entries {
+    let mut base: Option<Base> = None;
+    let mut entries = entries.iter_mut().peekable();
+    while let Some(entry) = entries.next() {
+        base = base.filter(|base| entry.is_below(&base.place));
+        if let Some(base) = base.as_ref().filter(|base| base.takes(entry)) {
+            entry.parent = base.reg;
+        }
+        let holds_next = entry.is_empty()
+            && entries.peek().is_some_and(|next| next.is_below(&entry.destination));
         if matches!(entry.what, What::Bind { inside: true, .. }) {
             entry.open_tree(plan, None, 0)?;
         }
         let opened = entry.reg;
         if entry.is_kept() && opened == Reg::NONE {
             entry.reg = plan.register(&entry.pointer)?;
+        } else if holds_next && opened == Reg::NONE {
+            // Without one it is only slower.
+            entry.reg = plan.register(&entry.pointer).unwrap_or(Reg::NONE);
+        }
+        if holds_next && entry.reg != Reg::NONE {
+            let only = (!entry.links.is_empty()).then(|| entry.pointer.clone());
+            base = Some(Base { place: entry.destination.clone(), reg: entry.reg, only });
         }
         let propagation = entry.propagation.first().copied().unwrap_or(0);
         match &entry.what {
@@ -347,7 +407,7 @@ pub(super) fn mount(plan: &mut Builder, entries: &mut [Entry]) -> Result<()> {
 impl Entry {
     fn bind<'a>(
         &'a self,
-        source: &'a std::ffi::CStr,
+        source: &'a CStr,
         recursive: bool,
         tree: Reg,
         attributes: Attributes,
@@ -366,6 +426,7 @@ impl Entry {
             clear_recursive: self.tree_attributes.clear,
             propagation,
             out: if tree == Reg::NONE { self.reg } else { Reg::NONE },
+            parent: self.parent,
         }
     }
 }
@@ -380,3 +441,25 @@ pub(super) fn seal(plan: &mut Builder, entries: &[Entry]) {
 
 /// Propagation of a device that outer opens: it has nothing below and shares nothing.
 pub(super) const DEVICE_PROPAGATION: u64 = MS_PRIVATE;
+
+#[cfg(test)]
+mod tests {
+    use super::clean;
+
+    #[test]
+    fn a_clean_path() {
+        for (text, expected) in [
+            ("", "/"),
+            ("/", "/"),
+            ("..", "/"),
+            ("a", "/a"),
+            ("//a//b/", "/a/b"),
+            ("/a/./b/../c", "/a/c"),
+            ("/../a/../../b", "/b"),
+            ("/a/b/../..", "/"),
+            ("/...", "/..."),
+        ] {
+            assert_eq!(clean(text), expected, "{text}");
+        }
+    }
+}

@@ -222,8 +222,16 @@ fn hooks_and_network_devices_wait_for_the_library() {
     config["hooks"] = json!({"createContainer": [{"path": "/bin/true"}],
         "startContainer": [{"path": "/bin/true"}]});
     let plan = compile(&config);
-    assert!(place(&plan, "wait-for-runtime point=namespaces") < place(&plan, "loopback-up"));
-    let order = ["make-symlink", "point=hooks", "mask-path", "pivot-root", "await-start"];
+    let order = [
+        "loopback-up",
+        "clone",
+        "wait-for-runtime point=namespaces",
+        "make-symlink",
+        "point=hooks",
+        "mask-path",
+        "pivot-root",
+        "await-start",
+    ];
     assert!(order.map(|text| place(&plan, text)).is_sorted(), "{plan}");
     assert!(lines(&plan, "await-start").remove(0).contains("hooks"));
 }

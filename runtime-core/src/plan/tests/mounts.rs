@@ -379,6 +379,33 @@ fn ids_that_are_not_mapped() {
     assert_eq!(message, "group 5 is not mapped into the container's user namespace");
 }
 
+/// What lies right in an empty filesystem needs no walk from the root, as long as nothing else has
+/// been mounted meanwhile.
+#[test]
+fn mounts_in_an_empty_filesystem() {
+    let mount = |destination: &str| json!({"type": "tmpfs", "destination": destination});
+    let copied = json!({"type": "tmpfs", "destination": "/c", "options": ["tmpcopyup"]});
+    let file = json!({"type": "bind", "source": "/f", "destination": "/a/f"});
+    let mounts = json!([
+        mount("/a"),
+        mount("/a/b"),
+        mount("/a/b/c"),
+        file,
+        mount("/a/b/d"),
+        mount("/ab"),
+        mount("/a/e"),
+        mount("/ab/c"),
+        copied,
+        mount("/c/d")
+    ]);
+    let plan = compile(&with_mounts(mounts));
+    let parent = |line: String| line.split_once("parent=").map(|(_, reg)| reg[..4].to_owned());
+    let mut parents = lines(&plan, "mount-filesystem").into_iter().map(parent);
+    let expected = [None, Some("fd80"), Some("fd81"), None, None, None, None, None, None];
+    assert!(parents.by_ref().eq(expected.map(|reg| reg.map(str::to_owned))), "{plan}");
+    assert_eq!(parent(lines(&plan, "bind-mount").remove(0)), None, "{plan}");
+}
+
 fn cgroup(options: Value, namespace: bool, facts: &Facts<'_>) -> Vec<String> {
     let mut config = with_mounts(json!([{"type": "cgroup", "source": "cgroup",
         "destination": "/sys/fs/cgroup", "options": options}]));
@@ -437,9 +464,9 @@ fn cgroup_v1() {
             "make-symlink directory=fd80 name=cpuacct target=cpu,cpuacct",
             "bind-mount source=/sys/fs/cgroup/cpu,cpuacct/web-1 \
          destination=/sys/fs/cgroup/cpu,cpuacct recursive set=ro|nosuid|nodev|noexec \
-         propagation=MS_SLAVE|MS_REC",
+         propagation=MS_SLAVE|MS_REC parent=fd80",
             "bind-mount source=/sys/fs/cgroup/systemd/web-1 destination=/sys/fs/cgroup/systemd \
-         recursive set=ro|nosuid|nodev|noexec propagation=MS_SLAVE|MS_REC",
+         recursive set=ro|nosuid|nodev|noexec propagation=MS_SLAVE|MS_REC parent=fd80",
             "set-mount mount=fd80 set=ro",
         ]
     );
@@ -448,7 +475,7 @@ fn cgroup_v1() {
         own[3],
         "mount-filesystem fstype=cgroup source=cgroup destination=/sys/fs/cgroup/cpu,cpuacct \
          options=[cpu cpuacct] attributes=nosuid|nodev|noexec \
-         fallback=/sys/fs/cgroup/cpu,cpuacct/web-1"
+         fallback=/sys/fs/cgroup/cpu,cpuacct/web-1 parent=fd80"
     );
     assert!(own[4].contains("source=systemd") && own[4].contains("options=[name=systemd]"));
     assert_eq!(own.len(), 5);

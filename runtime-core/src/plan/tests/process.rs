@@ -179,8 +179,8 @@ fn plans_as_json() {
     let json = compile(&small_config()).to_json();
     assert_eq!(json["fds"], json!(["cgroup directory"]));
     assert_eq!(
-        json["steps"][2],
-        json!({"index": 2, "step": "clone", "pointer": "/linux/namespaces",
-            "fields": {"flags": "CLONE_NEWNS|CLONE_NEWPID", "cgroup": "fd0"}})
+        json["steps"][4],
+        json!({"index": 4, "step": "clone", "pointer": "/linux/namespaces",
+            "fields": {"flags": "CLONE_NEWPID", "cgroup": "fd0"}})
     );
 }

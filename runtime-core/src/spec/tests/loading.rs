@@ -234,3 +234,25 @@ fn nul_is_refused_where_it_could_reach_the_kernel() {
     spec.set_hostname(Some("\0".to_owned()));
     assert_eq!(Bundle::from_spec("/", spec).unwrap_err().pointer(), Some("/hostname"));
 }
+
+#[test]
+fn what_is_kept_means_what_was_loaded() {
+    let changed = with(&[
+        ("/linux/namespaces/0/path", json!("")),
+        ("/linux/resources/CPU", json!({"shares": 5})),
+        (
+            "/linux/resources/devices",
+            json!([{"allow": false, "type": "a", "major": -1, "minor": -1, "access": "rwm"}]),
+        ),
+        ("/process/capabilities/effective", json!(["CAP_KILL", "CAP_UNHEARD_OF"])),
+    ]);
+    for config in [valid(), super::full(), changed] {
+        let bundle = load(&config).unwrap();
+        assert_eq!(*bundle.text().unwrap(), *config.to_string().as_bytes());
+        assert_eq!(crate::spec::recorded(&bundle.text().unwrap()).unwrap(), *bundle.spec());
+        let made = Bundle::from_spec("/", bundle.spec().clone()).unwrap();
+        assert_eq!(crate::spec::recorded(&made.text().unwrap()).unwrap(), *bundle.spec());
+    }
+    let error = crate::spec::recorded(b"{").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::State);
+}

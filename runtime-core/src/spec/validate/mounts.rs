@@ -100,6 +100,9 @@ fn id_mapped(
 ) -> Result<()> {
     let uids = mount.uid_mappings().as_deref().unwrap_or_default();
     let gids = mount.gid_mappings().as_deref().unwrap_or_default();
+    if uids.is_empty() && gids.is_empty() && options.idmap.is_none() {
+        return Ok(());
+    }
     let (uid_pointer, gid_pointer) =
         (member(pointer, "uidMappings"), member(pointer, "gidMappings"));
     if uids.is_empty() != gids.is_empty() {
