@@ -82,6 +82,7 @@ impl Cache {
             "oci",
             "runc",
             "peers",
+            "crun-static",
             "hoist",
             "engines",
             "engines-running",

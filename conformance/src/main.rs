@@ -22,6 +22,7 @@ mod suite;
 mod supervise;
 mod tap;
 mod tree;
+mod view;
 mod vm;
 mod without;
 
