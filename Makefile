@@ -1,26 +1,24 @@
 # Everything that a user or a contributor needs, one target each; `make` lists them.
 
 SHELL := /bin/bash
-TARGET := x86_64-unknown-linux-gnu
-ifeq ($(shell uname -m),aarch64)
-TARGET := aarch64-unknown-linux-gnu
-endif
-# The release binary is static. A target has to be named, or build scripts and proc-macros would
-# be built with these flags, too.
-RELEASE_FLAGS := -C target-feature=+crt-static -C relocation-model=static
-BINARY := target/$(TARGET)/release/hoist
-SHIM := target/$(TARGET)/release/containerd-shim-hoist-v2
+# The release binaries are static, against musl where that is to be had: .ci/release says.
+TARGET = $(eval TARGET := $(shell .ci/release target))$(TARGET)
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release
+BINARY = $(RELEASE)/hoist
+SHIM = $(RELEASE)/containerd-shim-hoist-v2
 PREFIX ?= /usr/local
+# Built as they are, so that what it has of the library is what they have.
+BENCH = $(RELEASE)/hoist-bench
+GUARD = $(BENCH) guard --hoist $(BINARY) --shim $(SHIM)
+RESULTS ?= bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build install unit integration lint doc deny package conformance conformance-report missing vm vm-shell vm-test bench-shim man clean setup
+.PHONY: help demo test check build layout install unit integration lint doc deny package conformance conformance-report missing vm vm-shell vm-test bench bench-shim microbench guard guard-write man clean setup
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## Build hoist and run a container from a bundle: what it sees, and what each step cost
-	@.ci/setup demo
-	@$(MAKE) --no-print-directory build
+demo: build ## Build hoist and run a container from a bundle: what it sees, and what each step cost
 	@runtime-cli/demo/run.sh $(BINARY)
 
 test: ## Install what is missing, then run everything: lint, unit, integration and documentation tests
@@ -28,9 +26,12 @@ test: ## Install what is missing, then run everything: lint, unit, integration a
 	@$(MAKE) --no-print-directory lint unit integration doc
 
 build: ## Build the static release binaries: the command line and containerd's shim
-	@echo "==> build the static release binaries"
-	@RUSTFLAGS="$(RELEASE_FLAGS)" cargo build --release --locked -p hoist-cli -p hoist-shim --target $(TARGET)
-	@ls -l $(BINARY) $(SHIM) | awk '{printf "    %s: %d KB, static\n", $$NF, $$5/1024}'
+	@.ci/setup build
+	@.ci/release
+
+layout: ## Write runtime-cli/layout.ld, the order of the release's functions: what commands execute comes first
+	@.ci/setup build
+	@.ci/layout
 
 unit: ## Tests that need no root: pure parts, parsers, the plan compiler, properties
 	@echo "==> unit and property tests"
@@ -80,6 +81,26 @@ vm-shell: vm ## A terminal in a throw-away copy of the virtual machine
 vm-test: ## Tests in a virtual machine: systemd, all of cgroup v2, AppArmor, a rootless user
 	@.ci/setup vm
 	@conformance/vm/test
+
+microbench: ## criterion: loading config.json, compiling the plan and a seccomp profile, the device program
+	@cargo bench --quiet --locked -p hoist-bench --bench pure
+
+guard: build ## Count system calls, instructions, bytes and crates, and compare them with benches/budgets.toml
+	@.ci/setup guard
+	@.ci/release hoist-bench
+	@$(GUARD)
+
+guard-write: build ## Make what is counted the budgets: a decision, to be explained in the commit
+	@.ci/setup guard
+	@.ci/release hoist-bench
+	@$(GUARD) --write
+
+bench: build ## The floor, hoist, crun and runc in turn (a quarter of an hour), then docs/performance.md: RUNTIME=NAME=PATH ONLY=run VIEW=… ROUNDS=…
+	@.ci/setup bench
+	@.ci/release hoist-bench
+	@$(BENCH) run --output $(RESULTS) --runtime hoist=$(BINARY) $(addprefix --runtime ,$(RUNTIME)) \
+		$(addprefix --only ,$(ONLY)) $(addprefix --view ,$(VIEW)) $(addprefix --rounds ,$(ROUNDS))
+	@$(BENCH) report $(RESULTS)
 
 bench-shim: build ## The shim's time and memory beside runc with its own shim, under containerd and Docker
 	@.ci/setup conformance

@@ -28,6 +28,12 @@ use log::Log;
 use session::Session;
 use table::PROGRAM;
 
+/// musl's own malloc gives a page back as soon as it is empty, and asks for one again at the next
+/// call: 44 pairs of mmap(2) and munmap(2), with a page fault each, in a `run`.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     args.next(); // our own name

@@ -1,13 +1,50 @@
 //! What each step of a start cost, for `--timings` and for the debug log.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{columns, output};
 use hoist::{Timing, Timings};
 
-/// Prints a table to stderr.
-pub(crate) fn print(timings: &Timings) {
-    output::complain(&table(timings.iter(), timings.total()));
+/// Clocks a whole command: what it does itself, and what it has the library do.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    wanted: bool,
+    last: Instant,
+    entries: Vec<Timing>,
+    total: Duration,
+}
+
+impl Clock {
+    pub(crate) fn start(wanted: bool) -> Self {
+        Self { wanted, last: Instant::now(), entries: Vec::new(), total: Duration::ZERO }
+    }
+
+    /// A phase of the command's own has ended.
+    pub(crate) fn lap(&mut self, name: &str) {
+        if self.wanted {
+            let duration = self.last.elapsed();
+            self.last += duration;
+            self.total += duration;
+            let (name, pointer) = (name.to_owned(), String::new());
+            self.entries.push(Timing { step: None, name, pointer, duration });
+        }
+    }
+
+    /// The library, which has clocked itself, has come back.
+    pub(crate) fn library(&mut self, timings: &Timings) {
+        if self.wanted {
+            self.last = Instant::now();
+            self.total += timings.total();
+            self.entries.extend(timings.iter().cloned());
+        }
+    }
+
+    /// Prints a table to stderr, if it is wanted.
+    pub(crate) fn print(&self) {
+        if self.wanted {
+            output::complain(&table(self.entries.iter(), self.total));
+        }
+    }
 }
 
 /// One step, for the log.
@@ -19,8 +56,8 @@ pub(crate) fn line(timing: &Timing) -> String {
     }
 }
 
-/// Steps without a number are the library's own; that called `init` is the time in which the
-/// numbered ones are done.
+/// What has no number is the command's and the library's own, one after another; that called `init`
+/// is the time in which they wait for the numbered steps.
 fn table<'a>(timings: impl Iterator<Item = &'a Timing>, total: Duration) -> String {
     let head = ["STEP", "µs", "SHARE", "NAME", "CONFIG"].map(str::to_owned);
     let last = ["", &microseconds(total), "100.0%", "total", ""].map(str::to_owned);
@@ -66,5 +103,20 @@ mod tests {
         assert_eq!(lines[2], ["3", "13", "1.3%", "pivot-root"]);
         assert_eq!(lines[3], ["1000", "100.0%", "total"]);
         assert_eq!(table([].iter(), Duration::ZERO).lines().count(), 2);
+    }
+
+    #[test]
+    fn laps_add_up() {
+        let mut clock = Clock::start(true);
+        clock.lap("load");
+        clock.library(&Timings::default());
+        clock.lap("program");
+        let names: Vec<&str> = clock.entries.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["load", "program"]);
+        assert_eq!(clock.entries.iter().map(|entry| entry.duration).sum::<Duration>(), clock.total);
+
+        let mut unwanted = Clock::start(false);
+        unwanted.lap("load");
+        assert!(unwanted.entries.is_empty());
     }
 }

@@ -9,14 +9,14 @@ use hoist::{ErrorKind, State};
 
 pub(crate) fn run(session: &Session) -> Result<u8> {
     let runtime = session.runtime()?;
-    let ids = runtime.list()?;
     if session.values.is_on(&flags::QUIET) {
+        let ids = runtime.list()?;
         let lines: String = ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
         return output::print(&lines).map(|()| 0);
     }
-    let mut states = Vec::with_capacity(ids.len());
-    for id in ids {
-        match runtime.container(&id).and_then(|container| container.state()) {
+    let mut states = Vec::new();
+    for (_, state) in runtime.states()? {
+        match state {
             Ok(state) => states.push(state),
             // It was deleted just now.
             Err(error) if error.kind() == ErrorKind::NotFound => {}

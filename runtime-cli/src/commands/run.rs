@@ -10,17 +10,18 @@ use crate::launch::{Launch, pid_of};
 use crate::name;
 use crate::session::Session;
 use crate::table::flags;
-use crate::timings;
+use crate::timings::Clock;
 use hoist::Container;
 
 pub(crate) fn run(session: &Session) -> Result<u8> {
     let id = session.id()?;
+    let clock = Clock::start(session.values.is_on(&flags::TIMINGS));
     let ran = bundle::load(session).and_then(|prepared| {
         let leftovers = prepared.leftovers();
         let detach = session.values.is_on(&flags::DETACH);
         let ran = match detach {
-            true => detached(session, id, prepared).map(|()| 0),
-            false => attended(session, id, prepared),
+            true => detached(session, id, prepared, clock).map(|()| 0),
+            false => attended(session, id, prepared, clock),
         };
         if ran.is_err() || !(detach || session.values.is_on(&flags::KEEP)) {
             leftovers.remove();
@@ -31,11 +32,14 @@ pub(crate) fn run(session: &Session) -> Result<u8> {
 }
 
 /// Starts a container and leaves it alone.
-fn detached(session: &Session, id: &str, prepared: Prepared) -> Result<()> {
+fn detached(session: &Session, id: &str, prepared: Prepared, mut clock: Clock) -> Result<()> {
     let mut launch = Launch::prepare(session, prepared.terminal(), true, true)?;
     let relay = prepared.relay()?;
     let options = launch.create_options(session);
-    let container = session.runtime()?.run_with(id, prepared.bundle, options)?;
+    let runtime = session.runtime()?;
+    clock.lap("load");
+    let container = runtime.run_with(id, prepared.bundle, options)?;
+    clock.library(container.timings());
     session.report(container.warnings(), &prepared.warnings, container.timings());
     let rest = launch.announce(container.pidfd(), "standard").and_then(|()| match relay {
         Some(relay) => {
@@ -48,25 +52,25 @@ fn detached(session: &Session, id: &str, prepared: Prepared) -> Result<()> {
         undo(container);
         return Err(failure);
     }
-    if session.values.is_on(&flags::TIMINGS) {
-        timings::print(container.timings());
-    }
+    clock.print();
     Ok(())
 }
 
 /// Starts a container and stays until its process has ended; the result is its exit code.
-fn attended(session: &Session, id: &str, prepared: Prepared) -> Result<u8> {
+fn attended(session: &Session, id: &str, prepared: Prepared, mut clock: Clock) -> Result<u8> {
     let mut foreground = Foreground::new()?;
     let mut launch = Launch::prepare(session, prepared.terminal(), false, true)?;
     let relay = prepared.relay()?;
     let options = launch.create_options(session);
     let runtime = session.runtime()?;
     let interactive = launch.is_interactive();
+    clock.lap("load");
     let container = match interactive {
         false => runtime.run_with(id, prepared.bundle, options)?,
         // The terminal has to be set up before the program can write to it.
         true => runtime.create_with(id, prepared.bundle, options)?,
     };
+    clock.library(container.timings());
     session.report(container.warnings(), &prepared.warnings, container.timings());
     let attend = || {
         if let Some(master) = launch.receive_terminal()? {
@@ -86,13 +90,12 @@ fn attended(session: &Session, id: &str, prepared: Prepared) -> Result<u8> {
             return Err(failure);
         }
     };
-    let timings = container.timings().clone();
+    clock.lap("program");
     if !session.values.is_on(&flags::KEEP) {
         delete(session, container);
+        clock.lap("delete");
     }
-    if session.values.is_on(&flags::TIMINGS) {
-        timings::print(&timings);
-    }
+    clock.print();
     Ok(u8::try_from(exit.exit_code()).unwrap_or(u8::MAX))
 }
 
