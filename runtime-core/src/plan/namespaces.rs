@@ -133,8 +133,14 @@ fn early(ctx: &Context<'_>) -> u64 {
     {
         return 0;
     }
-    let new = EARLY.into_iter().filter(|kind| namespaces.is_new(*kind));
-    new.fold(0, |flags, kind| flags | flag(kind))
+    new_flags(ctx, &EARLY)
+}
+
+/// The flags of those kinds of which a new namespace is asked for.
+fn new_flags(ctx: &Context<'_>, kinds: &[Kind]) -> u64 {
+    let namespaces = ctx.namespaces();
+    let new = kinds.iter().filter(|kind| namespaces.is_new(**kind));
+    new.fold(0, |flags, kind| flags | flag(*kind))
 }
 
 /// The directory for CLONE_INTO_CGROUP.
@@ -149,9 +155,7 @@ pub(super) fn cgroup_directory(plan: &mut Builder, placement: Placement) -> Resu
 
 /// Outer's last step: inner comes to be.
 pub(super) fn clone(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -> Result<()> {
-    let namespaces = ctx.namespaces();
-    let new = CLONED.into_iter().filter(|kind| namespaces.is_new(*kind));
-    let flags = new.fold(0, |flags, kind| flags | flag(kind)) & !early(ctx);
+    let flags = new_flags(ctx, &CLONED) & !early(ctx);
     let cgroup = cgroup_directory(plan, ctx.facts.placement)?;
     if ctx.facts.privileged {
         plan.push("", &Step::NotDumpable {});
