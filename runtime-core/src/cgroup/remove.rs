@@ -19,6 +19,10 @@ const ATTEMPTS: u32 = 16;
 /// Between attempts at a v1 cgroup that lists no process: doubled each time, up to the limit.
 const PAUSE: Duration = Duration::from_micros(100);
 const PAUSE_LIMIT: Duration = Duration::from_millis(16);
+/// How long a systemd that can't be told gets to notice that a unit's cgroup is empty. The kernel
+/// reports that to its inotify watch a moment later than to us, and not at all once the cgroup is
+/// gone; then systemd would believe in the unit for ever. Nothing tells when it knows.
+const NOTICE: Duration = Duration::from_millis(50);
 /// How many processes are held by a pidfd at a time.
 const BATCH: usize = 64;
 /// How many processes an error lists.
@@ -31,18 +35,18 @@ impl Cgroup {
     /// # Errors
     /// Names what can't be removed; everything else is removed all the same.
     pub(crate) fn remove(self) -> Result<()> {
+        let deadline = Instant::now() + TIMEOUT;
         if let Some(unit) = &self.unit {
             // Without systemd in reach the directory is what is left to remove, and systemd takes
-            // a unit for stopped whose cgroup is gone. But where there is no directory yet, a
+            // a unit for stopped whose cgroup became empty. But where there is no directory yet, a
             // systemd that didn't answer in time may still start the unit.
-            match unit.stop() {
-                Err(error) if self.unified.is_none() && error.kind() != ErrorKind::Unsupported => {
-                    return Err(error);
-                }
-                Ok(()) | Err(_) => {}
+            match (unit.stop(), &self.unified) {
+                (Ok(()), _) => {}
+                (Err(error), None) if error.kind() != ErrorKind::Unsupported => return Err(error),
+                (Err(_), None) => {}
+                (Err(_), Some(dir)) => await_notice(dir, deadline),
             }
         }
-        let deadline = Instant::now() + TIMEOUT;
         let Self { paths, unified, legacy, unit: _ } = self;
         let mut result = Ok(());
         let mut note = |removed: Result<()>| {
@@ -67,6 +71,12 @@ impl Cgroup {
         }
         result
     }
+}
+
+/// Gives systemd the time to see that nobody is left. That it never does is not our error.
+fn await_notice(dir: &Dir, deadline: Instant) {
+    let _ = Events::open(dir).and_then(|events| events.wait("populated", 0, deadline));
+    std::thread::sleep(NOTICE);
 }
 
 /// Removes one directory; `wait` says whether another attempt makes sense.
