@@ -125,15 +125,8 @@ pub(crate) fn launch_from_host(
         Some(join) if !plan.passed().is_empty() => vec![join.pidfd],
         _ => Vec::new(),
     };
-    let mut conversation = Spawn {
-        image,
-        plan: plan.bytes(),
-        steps: u32::try_from(plan.len()).unwrap_or(u32::MAX),
-        stdio,
-        preserved: &[],
-        passed: &passed,
-    }
-    .start()?;
+    let mut conversation =
+        Spawn { image, plan: &plan, stdio, preserved: &[], passed: &passed }.start()?;
     while !matches!(conversation.next()?, Event::End) {}
     let program = hook.path().to_string_lossy();
     let failure = failure::of(&conversation.report, Some(&plan), || program.to_string())?;

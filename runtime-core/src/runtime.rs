@@ -203,8 +203,7 @@ impl Runtime {
     /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) and
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
     pub fn plan(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Plan> {
-        container::create::plan(&self.shared, id, bundle, options, false, None)
-            .map(|(plan, _)| plan)
+        container::create::plan(&self.shared, id, bundle, options, false)
             .map_err(|error| error.in_operation("plan", id))
     }
 }

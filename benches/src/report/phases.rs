@@ -44,7 +44,7 @@ const PARTS: [Part; 9] = [
         hoist: &[
             "spawn",
             "unshare",
-            "take-descriptors",
+            "take-rest",
             "announce",
             "clone",
             "wait-for-runtime",

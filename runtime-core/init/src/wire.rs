@@ -10,6 +10,9 @@
 //! record   opcode u32 | length of the fields u32 | fields
 //! field    integer: 8 bytes; bytes: length u64, content, padding to 8
 //! ```
+//!
+//! A plan may come in two parts, each with a header of its own, one right after the other: the first
+//! ([`FLAG_HEAD`]) is executed while the library still writes the second.
 
 use core::ffi::CStr;
 use core::fmt;
@@ -20,6 +23,8 @@ pub const MAGIC: u32 = u32::from_le_bytes(*b"hst\n");
 pub const VERSION: u16 = 1;
 /// Header flag: write the time of each step to the report page.
 pub const FLAG_TIMINGS: u16 = 1;
+/// Header flag: the last step is [`Step::TakeRest`], and after it comes another part.
+pub const FLAG_HEAD: u16 = 2;
 /// Bytes before the first record.
 pub const HEADER_LEN: usize = 16;
 /// The most steps that a plan may have.
@@ -396,9 +401,9 @@ steps! {
     /// New namespaces that the caller's user namespace owns, unshare(2): outer makes them while the
     /// library still makes the cgroup, and inner is born in them.
     13 Unshare "unshare" { flags: u64, }
-    /// Waits for what the library passes, into the first registers: what it makes, like the cgroup,
-    /// after it has started outer.
-    14 TakeDescriptors "take-descriptors" {}
+    /// The last step of a plan's first part. Waits for what the library makes after it has started
+    /// outer: the rest of the plan, and what it passes into the first registers, like the cgroup.
+    14 TakeRest "take-rest" {}
     /// Tells the library that inner is in all its namespaces, and goes on: the library records and
     /// starts the container while it is built.
     15 Announce "announce" {}
@@ -663,6 +668,12 @@ impl<'a> Plan<'a> {
         self.flags & FLAG_TIMINGS != 0
     }
 
+    /// True if this is the first part of a plan.
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        self.flags & FLAG_HEAD != 0
+    }
+
     /// How many steps the header promises.
     #[must_use]
     pub fn step_count(&self) -> u32 {
@@ -684,6 +695,12 @@ pub struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
+    /// How many bytes come after the steps that were read.
+    #[must_use]
+    pub fn rest(&self) -> usize {
+        self.records.len()
+    }
+
     fn read(&mut self) -> Result<Step<'a>, Malformed> {
         let mut reader = Reader(self.records);
         let opcode = reader.u32()?;

@@ -41,13 +41,25 @@ pub(crate) fn plan(
     bundle: &Bundle,
     options: &CreateOptions,
     fused: bool,
+) -> Result<Plan> {
+    compile(shared, id, bundle, options, fused, facts::caller(), None).map(|(plan, _)| plan)
+}
+
+/// The plan, with the filter that is in it.
+fn compile(
+    shared: &Shared,
+    id: &str,
+    bundle: &Bundle,
+    options: &CreateOptions,
+    fused: bool,
+    caller: facts::Facts,
     made: Option<&cgroup::Paths>,
 ) -> Result<(Plan, Option<Arc<Filter>>)> {
     let filter = match bundle.spec().linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
         Some(profile) => Some(shared.filters.get(profile)?),
         None => None,
     };
-    let facts = facts::create(shared, id, bundle, made)?;
+    let facts = facts::create(caller, shared, id, bundle, made)?;
     let options = plan::Options {
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
@@ -78,11 +90,20 @@ pub(crate) fn create(
     crate::state::validate_id(id)?;
     required::check(EVERY_CONTAINER)?;
     lsm::check(bundle.spec())?;
-    check_hooks(bundle.spec())?;
+    let caller = facts::caller();
+    check_hooks(bundle.spec(), &caller)?;
+
+    // First of all: outer makes namespaces while the rest is done here.
+    let stdio = options.stdio.open()?;
+    let head = plan::compile_head(bundle.spec(), caller.privileged(), options.timings)?;
+    let conversation = spawn(shared, &head, &options, &stdio)?;
+    clock.lap("spawn");
+
     let host = shared.host()?;
     let mut paths = paths(host, bundle.spec(), id)?;
     paths.mark()?;
-    let (plan, filter) = plan(shared, id, &bundle, &options, fused, Some(&paths))?;
+    let (plan, filter) =
+        compile(shared, id, &bundle, &options, fused, caller.clone(), Some(&paths))?;
     Listener::check(filter.as_deref())?;
     clock.lap("compile");
     let spec = bundle.spec();
@@ -96,23 +117,42 @@ pub(crate) fn create(
         shared,
         bundle: &bundle,
         options: &options,
+        caller,
         plan,
         filter,
         record: None,
         paths,
         prepared: Some(prepared),
         cgroup: None,
-        conversation: None,
+        conversation,
         hooked: false,
         clock,
     };
-    match work.build(&locked, fused) {
+    match work.build(&locked, stdio, fused) {
         Ok(done) => Ok(work.finish(locked, done)?),
         Err(error) => {
             work.undo(locked);
             Err(error)
         }
     }
+}
+
+/// Starts outer with the first part of the plan.
+fn spawn(
+    shared: &Shared,
+    head: &Plan,
+    options: &CreateOptions,
+    stdio: &stdio::Opened<'_>,
+) -> Result<Conversation> {
+    let preserved: Vec<BorrowedFd<'_>> = options.preserved.iter().map(AsFd::as_fd).collect();
+    Spawn {
+        image: shared.image()?,
+        plan: head,
+        stdio: stdio.descriptors(),
+        preserved: &preserved,
+        passed: &[],
+    }
+    .start()
 }
 
 /// Where the container's cgroup is to be.
@@ -157,15 +197,14 @@ fn check_terminal(bundle: &Bundle, options: &CreateOptions) -> Result<()> {
 
 /// Init hides from a caller without privileges among others whose user namespace it joins
 /// (decision 0009).
-fn hides(spec: &Spec) -> bool {
-    let privileged = facts::caller().privileged();
-    !privileged && !Namespaces::of(spec).is_new(LinuxNamespaceType::User)
+fn hides(spec: &Spec, caller: &facts::Facts) -> bool {
+    !caller.privileged() && !Namespaces::of(spec).is_new(LinuxNamespaceType::User)
 }
 
 /// Hooks that join init's namespaces must be able to look at them.
-fn check_hooks(spec: &Spec) -> Result<()> {
+fn check_hooks(spec: &Spec, caller: &facts::Facts) -> Result<()> {
     for kind in [Kind::CreateContainer, Kind::StartContainer] {
-        if !kind.of(spec.hooks().as_ref()).is_empty() && hides(spec) {
+        if !kind.of(spec.hooks().as_ref()).is_empty() && hides(spec, caller) {
             let message = "hooks that join the container need privileges or a user namespace of \
                            its own: in one that is joined its first process hides from the caller";
             return Err(Error::unsupported(format!("/hooks/{}", kind.name()), message));
@@ -182,6 +221,7 @@ struct Work<'a> {
     shared: &'a Arc<Shared>,
     bundle: &'a Bundle,
     options: &'a CreateOptions,
+    caller: facts::Facts,
     plan: Plan,
     filter: Option<Arc<Filter>>,
     record: Option<Record>,
@@ -189,7 +229,7 @@ struct Work<'a> {
     /// Until the cgroup is made.
     prepared: Option<cgroup::Prepared>,
     cgroup: Option<Cgroup>,
-    conversation: Option<Conversation>,
+    conversation: Conversation,
     /// Hooks that have something to be undone were begun.
     hooked: bool,
     clock: Clock,
@@ -203,23 +243,16 @@ struct Done {
 }
 
 impl Work<'_> {
-    fn build(&mut self, locked: &Locked, fused: bool) -> Result<Done> {
-        // First of all: outer makes namespaces while the rest is done here.
-        let options = self.options;
-        let stdio = options.stdio.open()?;
-        self.conversation = Some(self.spawn(&stdio)?);
-        self.clock.lap("spawn");
-
+    fn build(&mut self, locked: &Locked, stdio: stdio::Opened<'_>, fused: bool) -> Result<Done> {
         let proc = Proc::open()?;
         self.write_down(locked, &proc)?;
         self.clock.lap("state");
         if let Some(made) = self.make_cgroup()? {
             // A hierarchy in which hoist may make nothing was left out.
-            let plan =
-                plan(self.shared, locked.id(), self.bundle, self.options, fused, Some(&made))?;
-            self.plan = plan.0;
-            self.conversation = None;
-            self.conversation = Some(self.spawn(&stdio)?);
+            let (shared, caller) = (self.shared, self.caller.clone());
+            let (bundle, options) = (self.bundle, self.options);
+            (self.plan, _) =
+                compile(shared, locked.id(), bundle, options, fused, caller, Some(&made))?;
         }
         self.clock.lap("cgroup");
 
@@ -237,8 +270,7 @@ impl Work<'_> {
         self.converse(locked, &proc, &holders, fused)?;
         self.clock.lap("init");
 
-        let Some(conversation) = &mut self.conversation else { return Err(gone()) };
-        let snapshot = conversation.report.read()?;
+        let snapshot = self.conversation.report.read()?;
         let mut warnings = super::ungranted_warning(snapshot.ungranted);
         let record = self.record.as_ref().ok_or_else(gone)?;
         if !record.private_pid && self.cgroup.as_ref().is_none_or(Cgroup::is_nowhere) {
@@ -248,22 +280,8 @@ impl Work<'_> {
                     .to_owned(),
             );
         }
-        let inner = conversation.take_inner().ok_or_else(gone)?;
+        let inner = self.conversation.take_inner().ok_or_else(gone)?;
         Ok(Done { pidfd: inner.pidfd, pipes, warnings })
-    }
-
-    fn spawn(&self, stdio: &stdio::Opened<'_>) -> Result<Conversation> {
-        let preserved: Vec<BorrowedFd<'_>> =
-            self.options.preserved.iter().map(AsFd::as_fd).collect();
-        Spawn {
-            image: self.shared.image()?,
-            plan: self.plan.bytes(),
-            steps: u32::try_from(self.plan.len()).unwrap_or(u32::MAX),
-            stdio: stdio.descriptors(),
-            preserved: &preserved,
-            passed: &[],
-        }
-        .start()
     }
 
     /// What is about to be made is written down first: whoever finds only this can remove it.
@@ -327,7 +345,7 @@ impl Work<'_> {
     }
 
     /// Gives outer the descriptors that the plan asks for, in its order.
-    fn pass(&self, listener: Option<OwnedFd>, holders: &idmap_holder::Holders) -> Result<()> {
+    fn pass(&mut self, listener: Option<OwnedFd>, holders: &idmap_holder::Holders) -> Result<()> {
         let placement = self.cgroup.as_ref().ok_or_else(gone)?.placement()?;
         let missing = || {
             Error::new(ErrorKind::Unsupported, "the plan asks for a descriptor that isn't there")
@@ -343,7 +361,7 @@ impl Work<'_> {
         let passed = self.plan.passed().iter();
         let passed: Vec<BorrowedFd<'_>> =
             passed.map(|what| descriptor(what).ok_or_else(missing)).collect::<Result<_>>()?;
-        self.conversation.as_ref().ok_or_else(gone)?.pass(&passed)
+        self.conversation.pass(&self.plan, &passed)
     }
 
     /// Does the library's part at each point at which init waits for it.
@@ -355,64 +373,61 @@ impl Work<'_> {
         fused: bool,
     ) -> Result<()> {
         loop {
-            let Some(conversation) = &mut self.conversation else { return Err(gone()) };
-            match conversation.next()? {
+            match self.conversation.next()? {
                 Event::Cloned => self.cloned(proc)?,
                 Event::Sync(point) => {
                     self.synchronize(point, proc)?;
-                    let conversation = self.conversation.as_ref().ok_or_else(gone)?;
                     if point == Sync::Start {
                         let listener = Listener::of(self.filter.as_deref())?;
-                        conversation.go()?;
+                        self.conversation.go()?;
                         self.hand_over(listener)?;
                     } else {
-                        conversation.go()?;
+                        self.conversation.go()?;
                     }
                 }
                 Event::MapIds { tree, map, recursive } => {
                     let map = self.plan.passed().get(map).ok_or_else(protocol_error)?;
                     if let Err(error) = holders.apply(map, tree.as_fd(), recursive) {
-                        return Err(failure::in_step(&conversation.report, &self.plan, error)?);
+                        let report = &self.conversation.report;
+                        return Err(failure::in_step(report, &self.plan, error)?);
                     }
-                    conversation.go()?;
+                    self.conversation.go()?;
                 }
                 // Whoever comes meanwhile finds the container locked; and if we are gone, exec
                 // finds init at work. What fails from here on is undone as ever.
                 Event::Announced => {
                     if self.commit(locked, proc, fused)? {
-                        self.conversation.as_ref().ok_or_else(gone)?.start()?;
+                        self.conversation.start()?;
                     }
                 }
                 Event::Created => {
                     if !self.commit(locked, proc, fused)? {
                         continue;
                     }
-                    let conversation = self.conversation.as_mut().ok_or_else(gone)?;
                     if !fused {
-                        conversation.commit()?;
-                        conversation.reap_outer();
+                        self.conversation.commit()?;
+                        self.conversation.reap_outer();
                         return Ok(());
                     }
                     let hooks = self.bundle.spec().hooks().as_ref();
                     if Kind::StartContainer.of(hooks).is_empty() {
                         let listener = Listener::of(self.filter.as_deref())?;
-                        conversation.start()?;
+                        self.conversation.start()?;
                         self.hand_over(listener)?;
                     } else {
-                        conversation.start()?;
+                        self.conversation.start()?;
                     }
                 }
                 Event::End => {
-                    let conversation = self.conversation.as_ref().ok_or_else(gone)?;
                     if let Some(error) =
-                        failure::of_container(&conversation.report, Some(&self.plan), || {
+                        failure::of_container(&self.conversation.report, Some(&self.plan), || {
                             super::first_argument(self.bundle.spec().process().as_ref())
                         })?
                     {
                         return Err(error);
                     }
                     if fused {
-                        let inner = conversation.inner().ok_or_else(gone)?;
+                        let inner = self.conversation.inner().ok_or_else(gone)?;
                         let dir = proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?;
                         let record = self.record.as_mut().ok_or_else(gone)?;
                         if dir.is_some_and(|dir| super::record_namespaces(record, &dir)) {
@@ -428,9 +443,7 @@ impl Work<'_> {
 
     /// Inner exists: what is set from outside.
     fn cloned(&mut self, proc: &Proc) -> Result<()> {
-        let Some(inner) = self.conversation.as_ref().and_then(Conversation::inner) else {
-            return Err(gone());
-        };
+        let inner = self.conversation.inner().ok_or_else(gone)?;
         if let Some(group) = self.record.as_ref().and_then(|record| record.intel_rdt.as_ref()) {
             // If it is gone already the next event says why.
             if proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)?.is_some() {
@@ -448,7 +461,7 @@ impl Work<'_> {
     fn synchronize(&mut self, point: Sync, proc: &Proc) -> Result<()> {
         let spec = self.bundle.spec();
         let linux = spec.linux().as_ref();
-        let inner = self.conversation.as_ref().and_then(Conversation::inner).ok_or_else(gone)?;
+        let inner = self.conversation.inner().ok_or_else(gone)?;
         match point {
             Sync::Maps => {
                 let empty = Vec::new();
@@ -490,12 +503,10 @@ impl Work<'_> {
 
     /// Once nothing but the filter and execve(2) are left for init.
     fn hand_over(&self, listener: Option<Listener>) -> Result<()> {
-        let (Some(listener), Some(conversation)) = (listener, &self.conversation) else {
-            return Ok(());
-        };
-        let inner = conversation.inner().ok_or_else(gone)?;
+        let Some(listener) = listener else { return Ok(()) };
+        let inner = self.conversation.inner().ok_or_else(gone)?;
         let state = self.state(Status::Created)?;
-        listener.hand_over(&conversation.report, inner.pid, inner.pidfd.as_fd(), &state)
+        listener.hand_over(&self.conversation.report, inner.pid, inner.pidfd.as_fd(), &state)
     }
 
     fn run_hooks(&self, kind: Kind, status: Status) -> Result<()> {
@@ -504,7 +515,7 @@ impl Work<'_> {
             return Ok(());
         }
         let state = self.state(status)?.to_string();
-        let inner = self.conversation.as_ref().and_then(Conversation::inner).ok_or_else(gone)?;
+        let inner = self.conversation.inner().ok_or_else(gone)?;
         let image = self.shared.image()?;
         let state = state.as_bytes();
         match kind {
@@ -537,14 +548,14 @@ impl Work<'_> {
 
     fn state(&self, status: Status) -> Result<serde_json::Value> {
         let record = self.record.as_ref().ok_or_else(gone)?;
-        let pid = self.conversation.as_ref().and_then(Conversation::inner).map_or(0, |i| i.pid);
+        let pid = self.conversation.inner().map_or(0, |inner| inner.pid);
         Ok(super::state::oci_state(record, status, pid))
     }
 
     /// The point of no return: from here on the container exists for everybody. False if init is
     /// gone: the next event says so, and the page says why.
     fn commit(&mut self, locked: &Locked, proc: &Proc, fused: bool) -> Result<bool> {
-        let inner = self.conversation.as_ref().and_then(Conversation::inner).ok_or_else(gone)?;
+        let inner = self.conversation.inner().ok_or_else(gone)?;
         let found = match proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)? {
             Some(dir) => proc.identity(&dir)?.map(|identity| (dir, identity)),
             None => None,
@@ -558,7 +569,7 @@ impl Work<'_> {
             // Until its program runs: `record_namespaces`.
             Err(error)
                 if error.errno() == Some(Errno::ACCESS.raw_os_error())
-                    && hides(self.bundle.spec()) =>
+                    && hides(self.bundle.spec(), &self.caller) =>
             {
                 procfs::Namespaces::new()
             }
@@ -581,10 +592,7 @@ impl Work<'_> {
     fn finish(mut self, locked: Locked, done: Done) -> Result<Container> {
         let before = self.record.as_ref().map_or(0, |record| record.oom_kills_before);
         let cgroup = self.cgroup.take().map(|cgroup| (cgroup, before));
-        let timings = match &self.conversation {
-            Some(conversation) => self.clock.finish(&self.plan, &conversation.report)?,
-            None => crate::timings::Timings::default(),
-        };
+        let timings = self.clock.finish(&self.plan, &self.conversation.report)?;
         let mut warnings = self.bundle.warnings().to_vec();
         warnings.extend(done.warnings);
         let dir = (*locked).clone();
@@ -605,7 +613,7 @@ impl Work<'_> {
 
     /// After a failure nothing is left: process, cgroup, state.
     fn undo(mut self, locked: Locked) {
-        let inner = self.conversation.take().and_then(|mut conversation| conversation.take_inner());
+        let inner = self.conversation.take_inner();
         if let Some(inner) = &inner {
             super::kill(&inner.pidfd);
         }

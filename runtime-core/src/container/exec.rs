@@ -284,8 +284,7 @@ impl Target<'_> {
         let preserved: Vec<BorrowedFd<'_>> = options.preserved.iter().map(AsFd::as_fd).collect();
         let mut conversation = Spawn {
             image: self.shared.image()?,
-            plan: plan.bytes(),
-            steps: u32::try_from(plan.len()).unwrap_or(u32::MAX),
+            plan: &plan,
             stdio,
             preserved: &preserved,
             passed: &passed,

@@ -14,6 +14,7 @@ use crate::seccomp;
 use crate::spec::Bundle;
 
 /// The compiler's facts, with what they refer to.
+#[derive(Debug, Clone)]
 pub(crate) struct Facts {
     privileged: bool,
     bind_devices: bool,
@@ -61,8 +62,10 @@ impl Facts {
     }
 }
 
-/// The facts for a new container. Its cgroup is where it was made, or where it is expected to be.
+/// The facts for a new container, with what is known of the caller. Its cgroup is where it was made,
+/// or where it is expected to be.
 pub(crate) fn create(
+    caller: Facts,
     shared: &Shared,
     id: &str,
     bundle: &Bundle,
@@ -75,7 +78,7 @@ pub(crate) fn create(
         Some(made) => made.clone(),
         None => host.paths(cgroups_path.and_then(Path::to_str), id)?,
     };
-    let mut facts = caller();
+    let mut facts = caller;
     facts.cgroup = view(&paths);
     if paths.by_systemd() {
         facts.set_library_placement();

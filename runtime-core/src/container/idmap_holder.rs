@@ -49,15 +49,9 @@ fn namespace(image: &InitImage, map: &IdMap) -> Result<OwnedFd> {
     let plan = plan::compile_userns()?;
     let null = Stdio::null();
     let stdio = null.open()?;
-    let mut conversation = Spawn {
-        image,
-        plan: plan.bytes(),
-        steps: u32::try_from(plan.len()).unwrap_or(u32::MAX),
-        stdio: stdio.descriptors(),
-        preserved: &[],
-        passed: &[],
-    }
-    .start()?;
+    let mut conversation =
+        Spawn { image, plan: &plan, stdio: stdio.descriptors(), preserved: &[], passed: &[] }
+            .start()?;
     let gone = || Error::new(ErrorKind::Step, "the process for an id mapping is gone");
     let namespace = loop {
         match conversation.next()? {

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use hoist_init::wire::{Encoder, FLAG_TIMINGS, MAX_STEPS, Reg, Sink, Step, StrList};
+use hoist_init::wire::{Encoder, FLAG_HEAD, FLAG_TIMINGS, MAX_STEPS, Reg, Sink, Step, StrList};
 
 use super::{Passed, Plan};
 use crate::error::{Error, ErrorKind, Result};
@@ -12,20 +12,40 @@ use crate::error::{Error, ErrorKind, Result};
 /// A plan that is being written.
 pub(super) struct Builder {
     encoder: Encoder<Buffer>,
+    flags: u16,
+    /// The first part, once that is complete.
+    head: Option<Buffer>,
     pointers: Vec<String>,
     passed: Vec<Passed>,
     next: u32,
 }
 
 impl Builder {
+    /// A plan in one part.
     pub(super) fn new(timings: bool) -> Self {
-        let flags = if timings { FLAG_TIMINGS } else { 0 };
+        Self::with_flags(if timings { FLAG_TIMINGS } else { 0 }, 0)
+    }
+
+    /// A plan whose first part ends with [`end_head`](Self::end_head).
+    pub(super) fn in_two_parts(timings: bool) -> Self {
+        Self::with_flags(if timings { FLAG_TIMINGS } else { 0 }, FLAG_HEAD)
+    }
+
+    fn with_flags(flags: u16, first: u16) -> Self {
         Self {
-            encoder: Encoder::new(Buffer::default(), flags),
+            encoder: Encoder::new(Buffer::default(), flags | first),
+            flags,
+            head: None,
             pointers: Vec::new(),
             passed: Vec::new(),
             next: Reg::FIRST_FREE.0,
         }
+    }
+
+    /// What comes from here on is the second part.
+    pub(super) fn end_head(&mut self) {
+        let rest = Encoder::new(Buffer::default(), self.flags);
+        self.head = Some(std::mem::replace(&mut self.encoder, rest).finish());
     }
 
     /// Appends a step that `pointer` of `config.json` asks for.
@@ -59,7 +79,7 @@ impl Builder {
     }
 
     pub(super) fn finish(self) -> Result<Plan> {
-        if self.encoder.steps() > MAX_STEPS {
+        if self.pointers.len() > MAX_STEPS as usize {
             let message = format!("the plan has more than {MAX_STEPS} steps");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
@@ -68,7 +88,11 @@ impl Builder {
         if u32::try_from(bytes.len()).is_err() {
             return Err(Error::new(ErrorKind::Unsupported, "the plan is larger than 4 GiB"));
         }
-        Ok(Plan { bytes, pointers: self.pointers, passed: self.passed })
+        let (bytes, rest) = match self.head {
+            Some(head) => (head.0, bytes),
+            None => (bytes, Vec::new()),
+        };
+        Ok(Plan { bytes, rest, pointers: self.pointers, passed: self.passed })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hoist_init::page::Sync;
 use hoist_init::wire::{Reg, Step};
-use oci_spec::runtime::Hook;
+use oci_spec::runtime::{Hook, Spec};
 
 use super::builder::Builder;
 use super::context::{Context, Facts, Filter, Options};
@@ -10,6 +10,16 @@ use super::process::Start;
 use super::{Passed, Plan, devices, mounts, namespaces, process, rootfs, security};
 use crate::error::{Error, Result};
 use crate::spec::Bundle;
+
+/// What outer does before the rest of the plan is compiled: the plan's first part.
+///
+/// # Errors
+/// None that could be met.
+pub(crate) fn compile_head(spec: &Spec, privileged: bool, timings: bool) -> Result<Plan> {
+    let mut plan = Builder::in_two_parts(timings);
+    namespaces::begin(&mut plan, spec, privileged);
+    plan.finish()
+}
 
 /// Compiles a bundle.
 ///
@@ -33,7 +43,8 @@ pub(crate) fn compile(
 
 /// The order is what makes it work; each part says why it has its place.
 pub(super) fn compile_parts(ctx: &Context<'_>) -> Result<Plan> {
-    let mut plan = Builder::new(ctx.options.timings);
+    let mut plan = Builder::in_two_parts(ctx.options.timings);
+    namespaces::begin(&mut plan, ctx.spec, ctx.facts.privileged);
     let user = ctx.process().ok_or_else(|| Error::config("/process", "there is no process"))?;
     let mut mounts = mounts::resolve(ctx)?;
     let mut nodes = devices::resolve(ctx)?;

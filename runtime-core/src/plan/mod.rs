@@ -27,8 +27,11 @@ mod tests;
 use hoist_init::wire;
 use oci_spec::runtime::LinuxIdMapping;
 
+#[cfg(test)]
+use builder::Builder;
+
 pub(crate) use context::{CgroupView, Facts, Filter, Options, Placement, V1Hierarchy};
-pub(crate) use create::compile as compile_create;
+pub(crate) use create::{compile as compile_create, compile_head};
 pub(crate) use exec::{ExecOptions, compile as compile_exec, oom_score};
 pub(crate) use helper::{compile as compile_helper, compile_userns};
 
@@ -39,6 +42,8 @@ pub(crate) use helper::{compile as compile_helper, compile_userns};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     bytes: Vec<u8>,
+    /// The second part, if it has two.
+    rest: Vec<u8>,
     pointers: Vec<String>,
     passed: Vec<Passed>,
 }
@@ -110,7 +115,9 @@ impl Plan {
     /// The steps in their order.
     pub fn steps(&self) -> impl Iterator<Item = PlannedStep<'_>> {
         // A plan is only ever made by the builder, so each of its steps can be read.
-        let steps = wire::Plan::parse(&self.bytes).into_iter().flat_map(|plan| plan.steps());
+        let parts = [&self.bytes, &self.rest];
+        let parts = parts.into_iter().flat_map(|part| wire::Plan::parse(part));
+        let steps = parts.flat_map(|part| part.steps());
         let pointers = self.pointers.iter().map(String::as_str);
         (0..).zip(steps.flatten()).zip(pointers).map(|((index, step), pointer)| PlannedStep {
             index,
@@ -140,9 +147,37 @@ impl Plan {
         })
     }
 
-    /// What init reads.
+    /// A plan of these steps; with `head` they are its first part.
+    #[cfg(test)]
+    pub(crate) fn of_steps(head: &[wire::Step<'_>], steps: &[wire::Step<'_>]) -> Self {
+        let mut plan =
+            if head.is_empty() { Builder::new(false) } else { Builder::in_two_parts(false) };
+        head.iter().for_each(|step| plan.push("", step));
+        if !head.is_empty() {
+            plan.end_head();
+        }
+        steps.iter().for_each(|step| plan.push("", step));
+        plan.finish().unwrap()
+    }
+
+    /// What init reads: all of it, or the first part.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// What init reads in the end.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.rest
+    }
+
+    /// True if init has to wait for the rest.
+    pub(crate) fn is_head(&self) -> bool {
+        wire::Plan::parse(&self.bytes).is_ok_and(|part| part.is_head())
+    }
+
+    /// How many steps there are, as init counts.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.len()).unwrap_or(u32::MAX)
     }
 
     /// The step with this index.

@@ -1,7 +1,7 @@
 //! Namespaces and the cgroup: what outer does before it clones inner, the clone, and what inner
 //! does first.
 
-use oci_spec::runtime::{LinuxNamespaceType as Kind, LinuxTimeOffset};
+use oci_spec::runtime::{LinuxNamespaceType as Kind, LinuxTimeOffset, Spec};
 
 use hoist_init::page::Sync;
 use hoist_init::wire::{Reg, Step};
@@ -10,6 +10,7 @@ use super::Passed;
 use super::builder::{Builder, path, text};
 use super::context::{Context, Placement};
 use crate::error::{Error, Result};
+use crate::spec::namespaces::Namespaces;
 
 /// The order in which namespaces are joined, but for the user namespace. The mount namespace
 /// comes last: joining it changes the root and the working directory.
@@ -28,8 +29,9 @@ pub(super) fn flag(kind: Kind) -> u64 {
 }
 
 /// The entry of `linux.namespaces` with this kind.
-fn pointer(ctx: &Context<'_>, kind: Kind) -> String {
-    let list = ctx.linux().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+fn pointer(spec: &Spec, kind: Kind) -> String {
+    let linux = spec.linux().as_ref();
+    let list = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
     match list.iter().position(|namespace| namespace.typ() == kind) {
         Some(index) => format!("/linux/namespaces/{index}"),
         None => String::new(),
@@ -44,18 +46,24 @@ pub(super) struct Opened {
     cgroup: Option<Reg>,
 }
 
-/// Outer: a clean start, the v1 cgroups, and the namespaces to join.
-pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>) -> Result<Opened> {
+/// Outer, while the library still compiles the rest of the plan and makes the cgroup: a clean start,
+/// and the namespaces that take the kernel longest.
+pub(super) fn begin(plan: &mut Builder, spec: &Spec, privileged: bool) {
     // Before the cgroup: a v1 cpu cgroup takes no real-time task that it has no budget for.
     plan.push("", &Step::ResetInherited {});
-    let early = early(ctx);
+    let early = early(Namespaces::of(spec), privileged);
     if early != 0 {
         plan.push("/linux/namespaces", &Step::Unshare { flags: early });
         if early & flag(Kind::Network) != 0 {
-            plan.push(pointer(ctx, Kind::Network), &Step::LoopbackUp {});
+            plan.push(pointer(spec, Kind::Network), &Step::LoopbackUp {});
         }
     }
-    plan.push("", &Step::TakeDescriptors {});
+    plan.push("", &Step::TakeRest {});
+    plan.end_head();
+}
+
+/// Outer: the v1 cgroups, and the namespaces to join.
+pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>) -> Result<Opened> {
     attach(plan, ctx.facts.placement)?;
 
     // All are opened before any is joined: the paths are the caller's.
@@ -63,7 +71,7 @@ pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>) -> Result<Opened> {
     let mut joins = Vec::new();
     for kind in [Kind::User, Kind::Cgroup].into_iter().chain(JOINED) {
         if let Some(file) = namespaces.path(kind) {
-            let pointer = pointer(ctx, kind);
+            let pointer = pointer(ctx.spec, kind);
             let out = plan.register(&pointer)?;
             let file = path(file, &pointer)?;
             plan.push(pointer, &Step::OpenNamespace { path: &file, out });
@@ -78,7 +86,7 @@ pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>) -> Result<Opened> {
     }
     let mut join = |kind: Kind| {
         if let Some((_, fd)) = joins.iter().find(|(joined, _)| *joined == kind) {
-            plan.push(pointer(ctx, kind), &Step::JoinNamespace { fd: *fd, flag: flag(kind) });
+            plan.push(pointer(ctx.spec, kind), &Step::JoinNamespace { fd: *fd, flag: flag(kind) });
         }
     };
     if !ctx.facts.privileged {
@@ -124,21 +132,19 @@ fn attach_to(plan: &mut Builder, index: u32) -> Result<()> {
 /// The namespaces that outer makes itself, while the library makes the cgroup: a network namespace
 /// takes the kernel longer than all that the library does meanwhile. None where a user namespace is
 /// to own them, or where outer joins others, which come first.
-fn early(ctx: &Context<'_>) -> u64 {
-    let namespaces = ctx.namespaces();
+fn early(namespaces: Namespaces<'_>, privileged: bool) -> u64 {
     let joined = |kind: &Kind| namespaces.path(*kind).is_some();
-    if !ctx.facts.privileged
+    if !privileged
         || namespaces.is_new(Kind::User)
         || [Kind::User, Kind::Cgroup].iter().chain(&JOINED).any(joined)
     {
         return 0;
     }
-    new_flags(ctx, &EARLY)
+    new_flags(namespaces, &EARLY)
 }
 
 /// The flags of those kinds of which a new namespace is asked for.
-fn new_flags(ctx: &Context<'_>, kinds: &[Kind]) -> u64 {
-    let namespaces = ctx.namespaces();
+fn new_flags(namespaces: Namespaces<'_>, kinds: &[Kind]) -> u64 {
     let new = kinds.iter().filter(|kind| namespaces.is_new(**kind));
     new.fold(0, |flags, kind| flags | flag(*kind))
 }
@@ -155,13 +161,17 @@ pub(super) fn cgroup_directory(plan: &mut Builder, placement: Placement) -> Resu
 
 /// Outer's last step: inner comes to be.
 pub(super) fn clone(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -> Result<()> {
-    let flags = new_flags(ctx, &CLONED) & !early(ctx);
+    let namespaces = ctx.namespaces();
+    let flags = new_flags(namespaces, &CLONED) & !early(namespaces, ctx.facts.privileged);
     let cgroup = cgroup_directory(plan, ctx.facts.placement)?;
     if ctx.facts.privileged {
         plan.push("", &Step::NotDumpable {});
     }
     if let Some(fd) = opened.user {
-        plan.push(pointer(ctx, Kind::User), &Step::JoinNamespace { fd, flag: flag(Kind::User) });
+        plan.push(
+            pointer(ctx.spec, Kind::User),
+            &Step::JoinNamespace { fd, flag: flag(Kind::User) },
+        );
     }
     plan.push("/linux/namespaces", &Step::CloneInner { flags, cgroup });
     Ok(())
@@ -175,7 +185,7 @@ pub(super) fn complete(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -
         plan.push("/linux/cgroupsPath", &Step::Sync { point: Sync::Cgroup as u32 });
     }
     if ctx.user_namespace() {
-        let pointer = pointer(ctx, Kind::User);
+        let pointer = pointer(ctx.spec, Kind::User);
         if namespaces.is_new(Kind::User) {
             stay_accessible(plan, ctx);
             plan.push(&pointer, &Step::Sync { point: Sync::Maps as u32 });
@@ -193,9 +203,9 @@ pub(super) fn complete(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -
     // `nsdelegate` lets nobody be moved or born across its boundary.
     if let Some(fd) = opened.cgroup {
         let step = Step::JoinNamespace { fd, flag: flag(Kind::Cgroup) };
-        plan.push(pointer(ctx, Kind::Cgroup), &step);
+        plan.push(pointer(ctx.spec, Kind::Cgroup), &step);
     } else if namespaces.is_new(Kind::Cgroup) {
-        plan.push(pointer(ctx, Kind::Cgroup), &Step::UnshareCgroup {});
+        plan.push(pointer(ctx.spec, Kind::Cgroup), &Step::UnshareCgroup {});
     }
     Ok(())
 }
@@ -220,8 +230,10 @@ pub(super) fn configure(plan: &mut Builder, ctx: &Context<'_>) -> Result<()> {
     if devices.is_some_and(|devices| !devices.is_empty()) {
         plan.push("/linux/netDevices", &Step::Sync { point: Sync::Namespaces as u32 });
     }
-    if namespaces.is_new(Kind::Network) && early(ctx) & flag(Kind::Network) == 0 {
-        plan.push(pointer(ctx, Kind::Network), &Step::LoopbackUp {});
+    if namespaces.is_new(Kind::Network)
+        && early(namespaces, ctx.facts.privileged) & flag(Kind::Network) == 0
+    {
+        plan.push(pointer(ctx.spec, Kind::Network), &Step::LoopbackUp {});
     }
     if let Some(name) = ctx.spec.hostname().as_deref().filter(|name| !name.is_empty()) {
         let name = text(name, "/hostname")?;
@@ -268,7 +280,11 @@ fn unshare_time(plan: &mut Builder, ctx: &Context<'_>) -> Result<()> {
     let (monotonic_sec, monotonic_nsec) = parts(offset("monotonic"));
     let (boottime_sec, boottime_nsec) = parts(offset("boottime"));
     plan.push(
-        if offsets.is_some() { "/linux/timeOffsets".to_owned() } else { pointer(ctx, Kind::Time) },
+        if offsets.is_some() {
+            "/linux/timeOffsets".to_owned()
+        } else {
+            pointer(ctx.spec, Kind::Time)
+        },
         &Step::UnshareTime {
             monotonic_sec,
             monotonic_nsec,

@@ -29,6 +29,7 @@ use rustix::net::{
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
 
 use crate::error::{Error, Result};
+use crate::plan::Plan;
 use crate::sys::pidfd;
 use crate::sys::required::{self, EVERY_CONTAINER, MEMFD_CREATE};
 use image::{InitImage, write_all};
@@ -40,10 +41,8 @@ const WALL: u32 = libc::__WALL.cast_unsigned();
 #[derive(Debug)]
 pub(crate) struct Spawn<'a> {
     pub(crate) image: &'a InitImage,
-    /// The plan's bytes, as hoist-init reads them.
-    pub(crate) plan: &'a [u8],
-    /// How many steps the plan has.
-    pub(crate) steps: u32,
+    /// The plan, or its first part.
+    pub(crate) plan: &'a Plan,
     /// Descriptors 0 to 2.
     pub(crate) stdio: [BorrowedFd<'a>; 3],
     /// Descriptors 3 to 3+N of the user's process.
@@ -56,10 +55,13 @@ impl Spawn<'_> {
     /// Starts outer. From here on the process reports through the [`Conversation`].
     pub(crate) fn start(&self) -> Result<Conversation> {
         let image = self.image.checked()?;
-        let report = Report::new(self.steps)?;
-        let plan = seal_plan(self.plan).map_err(|errno| {
-            Error::system("put the plan into a memfd", errno).needs(MEMFD_CREATE)
-        })?;
+        let report = Report::new()?;
+        let plan = plan_file(self.plan.bytes()).map_err(plan_error)?;
+        let complete = !self.plan.is_head();
+        if complete {
+            rustix::fs::fcntl_add_seals(&plan, SEALS).map_err(plan_error)?;
+            report.seal(self.plan.count())?;
+        }
         let (control, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -85,6 +87,7 @@ impl Spawn<'_> {
             outer: Some(outer),
             inner: None,
             early: VecDeque::new(),
+            head: (!complete).then_some(plan),
         })
     }
 }
@@ -99,7 +102,15 @@ fn spawn_error(errno: Errno) -> Error {
     }
 }
 
-fn seal_plan(bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
+/// A plan's file, once it is complete.
+const SEALS: SealFlags =
+    SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
+
+fn plan_error(errno: Errno) -> Error {
+    Error::system("put the plan into a memfd", errno).needs(MEMFD_CREATE)
+}
+
+fn plan_file(bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = match rustix::fs::memfd_create(c"hoist-plan", flags | MemfdFlags::NOEXEC_SEAL) {
         // Linux before 6.3 doesn't know the flag.
@@ -107,10 +118,6 @@ fn seal_plan(bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
         other => other?,
     };
     write_all(&file, bytes)?;
-    rustix::fs::fcntl_add_seals(
-        &file,
-        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
-    )?;
     Ok(file)
 }
 
@@ -150,6 +157,8 @@ pub(crate) struct Conversation {
     inner: Option<Inner>,
     /// What inner said before outer had told of it.
     early: VecDeque<Event>,
+    /// The file that holds the first part of the plan, until the rest is in it.
+    head: Option<OwnedFd>,
 }
 
 impl Conversation {
@@ -159,7 +168,8 @@ impl Conversation {
         // It was connected without blocking; from here on waiting is what is wanted.
         rustix::io::ioctl_fionbio(&connection, false)
             .map_err(|errno| Error::system("wait for init", errno))?;
-        let report = Report::new(0)?;
+        let report = Report::new()?;
+        report.seal(0)?;
         match send_descriptor(&connection, &[REPLY_PAGE], report.descriptor().as_fd()) {
             // What comes next says that init is gone.
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
@@ -172,6 +182,7 @@ impl Conversation {
                 outer: None,
                 inner: None,
                 early: VecDeque::new(),
+                head: None,
             })),
             Some(_) => Err(protocol_error()),
             None => Ok(None),
@@ -257,8 +268,13 @@ impl Conversation {
         }
     }
 
-    /// Gives outer the descriptors that the plan asks for, in its order: `Step::TakeDescriptors`.
-    pub(crate) fn pass(&self, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    /// Gives outer, which was started with the first part of this plan, the rest of it and the
+    /// descriptors that it asks for, in its order: `Step::TakeRest`.
+    pub(crate) fn pass(&mut self, plan: &Plan, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        let file = self.head.take().ok_or_else(protocol_error)?;
+        write_all(&file, plan.rest()).map_err(plan_error)?;
+        rustix::fs::fcntl_add_seals(&file, SEALS).map_err(plan_error)?;
+        self.report.seal(plan.count())?;
         match send_descriptors(&self.control, &[REPLY_GO], descriptors) {
             // Outer is gone; the next event says so, and the page says why.
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
@@ -411,32 +427,15 @@ fn send_descriptors(
 mod tests {
     use std::os::fd::AsFd;
 
-    use hoist_init::wire::{Encoder, Reg, Sink, Step, StrList};
+    use hoist_init::wire::{Reg, Step, StrList};
 
     use super::*;
 
-    #[derive(Default)]
-    struct Buffer(Vec<u8>);
-
-    impl Sink for Buffer {
-        fn put(&mut self, bytes: &[u8]) {
-            self.0.extend_from_slice(bytes);
-        }
-        fn len(&self) -> usize {
-            self.0.len()
-        }
-        fn patch(&mut self, offset: usize, bytes: [u8; 4]) {
-            self.0[offset..offset + 4].copy_from_slice(&bytes);
-        }
+    fn spawn(steps: &[Step<'_>]) -> (Conversation, OwnedFd) {
+        start(&Plan::of_steps(&[], steps))
     }
 
-    fn spawn(steps: &[Step<'_>]) -> (Conversation, OwnedFd) {
-        let mut encoder = Encoder::new(Buffer::default(), 0);
-        for step in steps {
-            encoder.push(step);
-        }
-        let count = encoder.steps();
-        let plan = encoder.finish().0;
+    fn start(plan: &Plan) -> (Conversation, OwnedFd) {
         let image = InitImage::new().unwrap();
         let null =
             rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())
@@ -444,8 +443,7 @@ mod tests {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let conversation = Spawn {
             image: &image,
-            plan: &plan,
-            steps: count,
+            plan,
             stdio: [null.as_fd(), write.as_fd(), write.as_fd()],
             preserved: &[],
             passed: &[],
@@ -486,6 +484,49 @@ mod tests {
         let length = rustix::io::read(&output, &mut text[..]).unwrap();
         // 3 is the directory that ls itself has open.
         assert_eq!(std::str::from_utf8(&text[..length]).unwrap(), "sh b\n0\n1\n2\n3\n");
+    }
+
+    /// A plan that becomes known after outer has begun.
+    fn in_two_parts(rest: &[Step<'_>]) -> (Plan, Conversation, OwnedFd) {
+        let plan = Plan::of_steps(&[Step::ResetInherited {}, Step::TakeRest {}], rest);
+        let (conversation, output) = start(&plan);
+        (plan, conversation, output)
+    }
+
+    #[test]
+    fn the_rest_of_a_plan_may_come_later() {
+        let mut steps = vec![Step::Umask { mask: 0o022 }; 500];
+        steps.extend([
+            Step::CloneInner { flags: 0, cgroup: Reg::NONE },
+            Step::AttachCgroup { tasks: Reg(0) },
+            Step::FindProgram { name: c"no-such-program", path: c"/bin" },
+        ]);
+        let (plan, mut conversation, output) = in_two_parts(&steps);
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        conversation.pass(&plan, &[write.as_fd()]).unwrap();
+        while !matches!(conversation.next().unwrap(), Event::End) {}
+        // Steps are counted through both parts, and the page has grown for their times.
+        let snapshot = conversation.report.read().unwrap();
+        assert_eq!(snapshot.step, 504);
+        assert_eq!(snapshot.failure.unwrap().errno, Errno::NOENT);
+        assert_eq!(conversation.report.times(505).unwrap().len(), 505);
+        // What was passed has arrived in its register.
+        let mut text = [0u8; 8];
+        assert_eq!(rustix::io::read(&read, &mut text[..]).unwrap(), 1);
+        drop(output);
+        // Nobody gives it a second rest.
+        assert_eq!(conversation.pass(&plan, &[]).unwrap_err().errno(), Some(libc::EPROTO));
+        let inner = conversation.take_inner().unwrap();
+        let _ = rustix::process::waitid(WaitId::PidFd(inner.pidfd.as_fd()), WaitIdOptions::EXITED);
+    }
+
+    #[test]
+    fn without_the_rest_outer_ends() {
+        let (_, mut conversation, _output) = in_two_parts(&[]);
+        assert!(conversation.take_inner().is_none());
+        let snapshot = conversation.report.read().unwrap();
+        assert_eq!((snapshot.step, snapshot.inner), (1, false));
+        assert!(snapshot.failure.is_some());
     }
 
     #[test]

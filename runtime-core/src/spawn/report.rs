@@ -44,8 +44,8 @@ pub(crate) struct Failure {
 }
 
 impl Report {
-    /// A new, zeroed page for a plan of so many steps, sealed against changes of its size.
-    pub(crate) fn new(steps: u32) -> Result<Self> {
+    /// A new, zeroed page, with room for the times of a few hundred steps.
+    pub(crate) fn new() -> Result<Self> {
         let make = || {
             let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
             let page =
@@ -53,16 +53,24 @@ impl Report {
                     Err(Errno::INVAL) => rustix::fs::memfd_create(c"hoist-report", flags)?,
                     other => other?,
                 };
-            rustix::fs::ftruncate(&page, size_for(steps) as u64)?;
-            rustix::fs::fcntl_add_seals(
-                &page,
-                SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW,
-            )?;
+            rustix::fs::ftruncate(&page, size_for(0) as u64)?;
             Ok(page)
         };
         make()
             .map(|page| Self { page })
             .map_err(|errno| Error::system("make the report page", errno))
+    }
+
+    /// Makes it as large as a plan of so many steps needs, and seals it against changes of its size.
+    pub(crate) fn seal(&self, steps: u32) -> Result<()> {
+        let seal = || {
+            if size_for(steps) > size_for(0) {
+                rustix::fs::ftruncate(&self.page, size_for(steps) as u64)?;
+            }
+            let size = SealFlags::SHRINK | SealFlags::GROW;
+            rustix::fs::fcntl_add_seals(&self.page, SealFlags::SEAL | size)
+        };
+        seal().map_err(|errno| Error::system("make the report page", errno))
     }
 
     pub(crate) fn descriptor(&self) -> &OwnedFd {

@@ -18,7 +18,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use crate::page::{MSG_ANNOUNCED, MSG_CLONED, Op, Page, ROLE_INNER, ROLE_OUTER};
 use crate::sys::{self, EBADF, EINVAL, Errno, Fd};
-use crate::wire::{Plan, Reg, Step};
+use crate::wire::{Plan, Reg, Step, Steps};
 
 /// A step's failure: what it was at, and the kernel's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,9 @@ const PASSED_REGISTERS: i32 = 3;
 /// What init knows. All of it is in this one value: there are no globals.
 struct Init {
     page: &'static Page,
-    times: Option<&'static [AtomicU64]>,
+    times: &'static [AtomicU64],
+    /// The steps are clocked.
+    timed: bool,
     registers: [i32; Reg::COUNT as usize],
     /// How many of them may hold something.
     used: usize,
@@ -76,17 +78,16 @@ pub extern "C" fn main(stack: *const usize) -> ! {
     let stack = sys::stack(stack);
     let number = |index| stack.argument(index).and_then(decimal);
     let (Some(base), Some(passed)) = (number(1), number(2)) else { sys::exit(2) };
-    let Ok(length) = sys::file_size(base + PASSED_PLAN) else { sys::exit(3) };
-    let Ok(bytes) = sys::map(base + PASSED_PLAN, length) else { sys::exit(3) };
-    let Ok(page_length) = sys::file_size(base + PASSED_PAGE) else { sys::exit(4) };
-    let Ok((page, times)) = sys::map_page(base + PASSED_PAGE, page_length) else { sys::exit(4) };
+    let files =
+        Files { plan: Fd::from_raw(base + PASSED_PLAN), page: Fd::from_raw(base + PASSED_PAGE) };
+    let Ok(bytes) = files.map_plan() else { sys::exit(3) };
+    let Ok((page, times)) = files.map_page() else { sys::exit(4) };
     page.role.store(ROLE_OUTER, Relaxed);
-    sys::close(base + PASSED_PLAN);
-    sys::close(base + PASSED_PAGE);
 
     let mut init = Init {
         page,
-        times: None,
+        times,
+        timed: false,
         registers: [-1; Reg::COUNT as usize],
         used: passed as usize,
         farewell: sys::Farewell::new(MSG_CLONED),
@@ -100,12 +101,25 @@ pub extern "C" fn main(stack: *const usize) -> ! {
     for (slot, fd) in init.registers.iter_mut().zip(0..passed) {
         *slot = base + PASSED_REGISTERS + fd;
     }
-    let fail = match Plan::parse(bytes) {
-        Ok(plan) => init.run(&plan, times),
-        Err(_) => Fail { op: Op::Plan, errno: EINVAL },
-    };
+    let fail = init.run(bytes, files);
     init.report(fail);
     sys::exit(1)
+}
+
+/// What init maps. Both may grow until the library says that the plan is complete, and are sealed then.
+struct Files {
+    plan: Fd,
+    page: Fd,
+}
+
+impl Files {
+    fn map_plan(&self) -> sys::Result<&'static [u8]> {
+        sys::map(self.plan.raw(), sys::file_size(self.plan.raw())?)
+    }
+
+    fn map_page(&self) -> sys::Result<(&'static Page, &'static [AtomicU64])> {
+        sys::map_page(self.page.raw(), sys::file_size(self.page.raw())?)
+    }
 }
 
 /// Parses a small decimal number.
@@ -117,29 +131,51 @@ fn decimal(text: &CStr) -> Option<i32> {
 }
 
 impl Init {
-    /// Does one step after another. It returns only when one failed: the last one is execve(2).
-    fn run(&mut self, plan: &Plan<'static>, times: &'static [AtomicU64]) -> Fail {
-        if plan.timings() {
-            self.times = Some(times);
-            self.clock(0);
+    /// Does the plan's steps, of one part or of two. It returns only when one failed: the last one is
+    /// execve(2).
+    fn run(&mut self, bytes: &'static [u8], files: Files) -> Fail {
+        const MALFORMED: Fail = Fail { op: Op::Plan, errno: EINVAL };
+        let Ok(plan) = Plan::parse(bytes) else { return MALFORMED };
+        self.timed = plan.timings();
+        self.clock(0);
+        if !plan.is_head() {
+            drop(files);
+            return self.steps(0, &mut plan.steps()).err().unwrap_or(MALFORMED);
         }
-        for (index, step) in (0u32..).zip(plan.steps()) {
-            self.page.step.store(index, Relaxed);
-            let Ok(step) = step else { return Fail { op: Op::Plan, errno: EINVAL } };
-            self.page.code.store(step.code(), Relaxed);
-            if let Err(fail) = self.step(&step) {
-                return fail;
+        let mut steps = plan.steps();
+        let rest = self.steps(0, &mut steps).and_then(|()| {
+            let read = bytes.len() - steps.rest();
+            let bytes = files.map_plan().at(Op::Plan)?.get(read..).ok_or(MALFORMED)?;
+            let rest = Plan::parse(bytes).map_err(|_| MALFORMED)?;
+            if self.times.len() <= (plan.step_count() + rest.step_count()) as usize {
+                (self.page, self.times) = files.map_page().at(Op::Plan)?;
             }
+            Ok(rest)
+        });
+        drop(files);
+        let rest = rest.and_then(|rest| self.steps(plan.step_count(), &mut rest.steps()));
+        rest.err().unwrap_or(MALFORMED)
+    }
+
+    /// Does one step after another; the first has this index.
+    fn steps(&mut self, first: u32, steps: &mut Steps<'static>) -> Outcome {
+        for (index, step) in (first..).zip(steps) {
+            self.page.step.store(index, Relaxed);
+            let step = step.map_err(|_| Fail { op: Op::Plan, errno: EINVAL })?;
+            self.page.code.store(step.code(), Relaxed);
+            self.step(&step)?;
             // A clock read would be one more call that the filter could trap.
             if !matches!(step, Step::Seccomp { .. }) {
                 self.clock(index as usize + 1);
             }
         }
-        Fail { op: Op::Plan, errno: EINVAL }
+        Ok(())
     }
 
     fn clock(&self, slot: usize) {
-        if let Some(time) = self.times.and_then(|times| times.get(slot)) {
+        if self.timed
+            && let Some(time) = self.times.get(slot)
+        {
             time.store(sys::now(), Relaxed);
         }
     }
@@ -198,7 +234,7 @@ impl Init {
             }
             Step::JoinNamespace { fd, flag } => sys::setns(self.fd(fd)?, flag).at(Op::Setns),
             Step::Unshare { flags } => sys::unshare(flags).at(Op::Unshare),
-            Step::TakeDescriptors {} => self.take_descriptors(),
+            Step::TakeRest {} => self.take_rest(),
             Step::UnshareTime { offsets, .. } => {
                 self.time_differs = true;
                 namespaces::unshare_time(offsets)

@@ -109,8 +109,8 @@ impl Init {
         }
     }
 
-    /// The library's descriptors, in the order of the registers.
-    pub(super) fn take_descriptors(&mut self) -> Outcome {
+    /// The library's descriptors, in the order of the registers. By now the plan is complete.
+    pub(super) fn take_rest(&mut self) -> Outcome {
         let mut control = Control::<{ Reg::ROOT.0 as usize }>::empty();
         if !sys::receive_descriptors(self.control()?, &mut control).at(Op::Receive)? {
             return Err(Fail { op: Op::Gone, errno: EPROTO });
@@ -209,7 +209,7 @@ impl Init {
         let Page { role, step, code, inner, .. } = self.page;
         let (now, kind, pid) = (step.load(Relaxed), code.load(Relaxed), inner.load(Relaxed));
         // Times are the creator's.
-        self.times = None;
+        self.timed = false;
         sys::replace_page(self.page, page.raw()).at(Op::Memory)?;
         role.store(ROLE_INNER, Relaxed);
         step.store(now, Relaxed);

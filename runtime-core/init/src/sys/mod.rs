@@ -448,10 +448,12 @@ pub(crate) fn now() -> u64 {
     time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
 }
 
-/// Maps a whole file for as long as the process lives.
+/// Maps a whole file for as long as the process lives. Privately: a shared mapping of a file that is
+/// open for writing would be in the way of its seal (fcntl(2), F_SEAL_WRITE).
 pub(crate) fn map(fd: i32, length: usize) -> Result<&'static [u8]> {
-    let address = call!(MMAP, 0, length, PROT_READ, MAP_SHARED, fd, 0)?;
-    // SAFETY: a fresh mapping of `length` bytes of a file that is sealed against changes.
+    let address = call!(MMAP, 0, length, PROT_READ, MAP_PRIVATE, fd, 0)?;
+    // SAFETY: a fresh mapping of `length` bytes of a file that is at least as long and whose bytes
+    // are written once; what is in it of a plan's second part is not read through this mapping.
     Ok(unsafe { core::slice::from_raw_parts(address as *const u8, length) })
 }
 

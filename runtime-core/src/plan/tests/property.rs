@@ -4,8 +4,9 @@ use hoist_init::wire;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::super::compile_head;
 use super::super::context::{CgroupView, Facts, Filter, Options, Placement};
-use super::{compile_with, default_config, facts, names};
+use super::{compile_with, default_config, facts, names, spec};
 use crate::spec::mount_options::known_options;
 
 /// Text as configurations have it, and as nobody should write it.
@@ -168,10 +169,15 @@ proptest! {
         };
         let filter = bits[1].then_some(Filter { program: &[0; 24], flags: 6, notify: false });
         let Ok(plan) = compile_with(&config, &facts, &options, filter) else { return Ok(()) };
-        let read = wire::Plan::parse(plan.bytes()).unwrap();
-        prop_assert_eq!(read.step_count() as usize, plan.len());
-        prop_assert_eq!(read.timings(), options.timings);
-        let steps: Result<Vec<_>, _> = read.steps().collect();
+        // Outer has begun with what is known without the facts.
+        let head = compile_head(&spec(&config), facts.privileged, options.timings).unwrap();
+        prop_assert_eq!(head.bytes(), plan.bytes());
+        prop_assert!(plan.is_head());
+        let parts = [plan.bytes(), plan.rest()].map(|part| wire::Plan::parse(part).unwrap());
+        let count: u32 = parts.iter().map(wire::Plan::step_count).sum();
+        prop_assert_eq!(count as usize, plan.len());
+        prop_assert!(parts.iter().all(|part| part.timings() == options.timings));
+        let steps: Result<Vec<_>, _> = parts.iter().flat_map(wire::Plan::steps).collect();
         let steps = steps.unwrap();
         prop_assert_eq!(steps.len(), plan.len());
         for (read, planned) in steps.iter().zip(plan.steps()) {
