@@ -92,10 +92,14 @@ impl Cgroup {
             self.refuse_used()?;
         }
         // Also where it is new: it inherits the state of those above it.
-        self.refuse_frozen()?;
+        if !self.is_new_below_roots(host)? {
+            self.refuse_frozen()?;
+        }
         self.apply_limits(plan)?;
         if let Some(dir) = self.legacy_dir("cpuset") {
-            make::inherit_cpuset(dir)?;
+            let limited = plan.writes.iter().any(|write| write.controller == "cpuset");
+            let parent = dir.parent().map_err(|errno| dir.error("open", "..", errno))?;
+            make::inherit_cpuset(&parent, dir, self.has_made("cpuset") && !limited)?;
         }
         // v1's rules stand in many files' lines, between which a device node is refused that init
         // may make; v2's program comes in one go, `Prepared::confine`.
@@ -153,7 +157,7 @@ impl Cgroup {
                 Some(location) if location.made > 0 => attach::attach(dir, &plan.policy),
                 _ => attach::replace(dir, &plan.policy),
             },
-            (_, Some(dir), _) => legacy::apply(dir, &plan.policy),
+            (_, Some(dir), _) => legacy::apply(dir, &plan.policy, self.has_made("devices")),
             _ if plan.policy.allows_everything() => Ok(()),
             // A container that was to be confined must not run with all devices.
             _ => Err(Error::new(
@@ -161,6 +165,23 @@ impl Cgroup {
                 "cannot restrict devices: the cgroup controller devices is not available",
             )
             .with_pointer("/linux/resources/devices")),
+        }
+    }
+
+    /// Whether hoist has made the directory in the hierarchy of this v1 controller. Only while the
+    /// cgroup is being made that says what is in its files: what the kernel gives a new one.
+    fn has_made(&self, controller: &str) -> bool {
+        let mut legacy = self.paths.legacy.iter();
+        legacy.any(|location| location.has(controller) && location.made > 0)
+    }
+
+    /// How many processes the OOM killer has killed in a cgroup before it became a container's,
+    /// which has no process yet.
+    pub(crate) fn oom_kills_before(&self) -> Result<u64> {
+        match &self.paths.unified {
+            Some(location) if self.legacy.is_empty() && location.made > 0 => Ok(0),
+            _ if self.has_made("memory") => Ok(0),
+            _ => Ok(self.oom_kills()?.unwrap_or_default()),
         }
     }
 

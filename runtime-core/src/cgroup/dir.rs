@@ -6,8 +6,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
 use rustix::process::Pid;
@@ -30,8 +31,12 @@ const DIRECTORY: OFlags =
 #[derive(Debug)]
 pub(crate) struct Dir {
     fd: OwnedFd,
-    /// For messages only: nothing is looked up by it again.
+    /// For messages, and the name to remove: nothing above is looked up by it again.
     path: PathBuf,
+    /// The parent, where it is held open anyway: as the place where the hierarchy is mounted.
+    parent: Option<Arc<Self>>,
+    /// Its number in the file system, if it was looked at.
+    inode: Option<u64>,
 }
 
 impl AsFd for Dir {
@@ -45,7 +50,24 @@ impl Dir {
     pub(super) fn open_mount(path: &Path) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
-        Ok(Self { fd, path: path.to_owned() })
+        Ok(Self::new(fd, path.to_owned()))
+    }
+
+    /// The same of one that is mounted right below a directory which holds such places: it may be
+    /// a link there to another one.
+    pub(super) fn mounted(&self, name: &str) -> Result<Self, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        Ok(Self::new(fd, self.path.join(name)))
+    }
+
+    fn new(fd: OwnedFd, path: PathBuf) -> Self {
+        Self { fd, path, parent: None, inode: None }
+    }
+
+    /// What was opened by one name below `parent`, which is kept for the removal.
+    pub(super) fn below(self, parent: &Arc<Self>) -> Self {
+        Self { parent: Some(parent.clone()), ..self }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -55,7 +77,7 @@ impl Dir {
     /// Opens a child.
     pub(super) fn child(&self, name: &str) -> Result<Self, Errno> {
         let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty()))?;
-        Ok(Self { fd, path: self.path.join(name) })
+        Ok(Self::new(fd, self.path.join(name)))
     }
 
     /// Opens what is below, component by component; cgroup file systems have no links.
@@ -64,13 +86,25 @@ impl Dir {
         let relative = if path.is_empty() { "." } else { path };
         let fd =
             retry_on_intr(|| rustix::fs::openat(&self.fd, relative, DIRECTORY, Mode::empty()))?;
-        Ok(Self { fd, path: self.path.join(path) })
+        Ok(Self::new(fd, self.path.join(path)))
     }
 
     /// The parent. It stays the parent: a cgroup can't be moved to another one.
-    pub(super) fn parent(&self) -> Result<Self, Errno> {
+    pub(super) fn parent(&self) -> Result<Arc<Self>, Errno> {
+        if let Some(parent) = &self.parent {
+            return Ok(parent.clone());
+        }
         let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, "..", DIRECTORY, Mode::empty()))?;
-        Ok(Self { fd, path: self.path.parent().unwrap_or(Path::new("/")).to_owned() })
+        Ok(Self::new(fd, self.path.parent().unwrap_or(Path::new("/")).to_owned()).into())
+    }
+
+    /// Whether there is a file of this name.
+    pub(super) fn has(&self, name: &str) -> Result<bool, Errno> {
+        match rustix::fs::accessat(&self.fd, name, Access::EXISTS, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Makes a child, mode 0755 whatever the caller's umask is; false if it was there.
@@ -83,15 +117,19 @@ impl Dir {
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(errno),
         };
-        let child = self.child(name)?;
-        if made && rustix::fs::fstat(&child.fd)?.st_mode & 0o7777 != mode.as_raw_mode() {
-            rustix::fs::fchmod(&child.fd, mode)?;
+        let mut child = self.child(name)?;
+        if made {
+            let stat = rustix::fs::fstat(&child.fd)?;
+            if stat.st_mode & 0o7777 != mode.as_raw_mode() {
+                rustix::fs::fchmod(&child.fd, mode)?;
+            }
+            child.inode = Some(stat.st_ino);
         }
         Ok((child, made))
     }
 
     /// Removes a child that has no children and no processes.
-    fn rmdir(&self, name: impl Arg + Copy) -> Result<(), Errno> {
+    pub(super) fn rmdir(&self, name: impl Arg + Copy) -> Result<(), Errno> {
         match retry_on_intr(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)) {
             Err(Errno::NOENT | Errno::NODEV) => Ok(()),
             other => other,
@@ -99,12 +137,15 @@ impl Dir {
     }
 
     /// Removes this directory, unless another one has its name by now. Returns the parent.
-    pub(super) fn remove_self(&self) -> Result<Self, Errno> {
+    pub(super) fn remove_self(&self) -> Result<Arc<Self>, Errno> {
         let Some(name) = self.path.file_name() else { return Err(Errno::BUSY) };
         let parent = self.parent()?;
-        let own = rustix::fs::fstat(&self.fd)?;
+        let own = match self.inode {
+            Some(inode) => inode,
+            None => rustix::fs::fstat(&self.fd)?.st_ino,
+        };
         match rustix::fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) if found.st_ino == own.st_ino => parent.rmdir(name)?,
+            Ok(found) if found.st_ino == own => parent.rmdir(name)?,
             Ok(_) | Err(Errno::NOENT | Errno::NODEV) => {}
             Err(errno) => return Err(errno),
         }
@@ -113,11 +154,11 @@ impl Dir {
 
     /// Removes this directory and its parents, as many as `count` says, as far as that is
     /// possible: others may use them by now.
-    pub(super) fn remove_upwards(self, count: usize) {
-        let mut current = self;
+    pub(super) fn remove_upwards(&self, count: usize) {
+        let mut above = None::<Arc<Self>>;
         for _ in 0..count {
-            match current.remove_self() {
-                Ok(parent) => current = parent,
+            match above.as_deref().unwrap_or(self).remove_self() {
+                Ok(parent) => above = Some(parent),
                 Err(_) => return,
             }
         }
@@ -259,9 +300,14 @@ impl Dir {
     /// Visits everything below. A container may nest cgroups as deep as it likes: so neither the
     /// stack nor the number of open descriptors grows with the depth.
     fn walk(&self, mut visit: impl FnMut(Walk<'_>) -> Result<(), Errno>) -> Result<(), Errno> {
+        let children = self.children()?;
+        if children.is_empty() {
+            return Ok(());
+        }
         let mut current = self.child(".")?;
         current.path.clone_from(&self.path);
-        let mut pending = vec![(String::new(), current.children()?)];
+        let mut current = Arc::new(current);
+        let mut pending = vec![(String::new(), children)];
         while let Some((_, children)) = pending.last_mut() {
             if let Some(name) = children.pop() {
                 match current.child(&name) {
@@ -271,7 +317,7 @@ impl Dir {
                             Err(Errno::NOENT | Errno::NODEV) => Vec::new(),
                             other => other?,
                         };
-                        current = child;
+                        current = child.into();
                         pending.push((name, grandchildren));
                     }
                     Err(Errno::NOENT | Errno::NODEV) => {}

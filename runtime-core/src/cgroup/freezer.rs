@@ -103,6 +103,24 @@ impl Cgroup {
         Ok(unified || self.legacy_dir("freezer").map_or(Ok(false), |dir| is_frozen(dir, STATE))?)
     }
 
+    /// Whether all of a cgroup that was made just now is new, up to roots that can't be frozen: then
+    /// there is nobody that it could have that from. (A hierarchy's root has no such files, but
+    /// what is mounted may be a part of the hierarchy.)
+    pub(super) fn is_new_below_roots(&self, host: &Host) -> Result<bool> {
+        let freezer = self.paths.legacy.iter().find(|location| location.has("freezer"));
+        let places = [(self.paths.unified.as_ref(), EVENTS), (freezer, STATE)];
+        for (location, file) in places {
+            let Some(location) = location else { continue };
+            let root = host.mount(location)?;
+            if location.made < location.path.split('/').count()
+                || root.has(file).map_err(|errno| root.error("look for", file, errno))?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The same of a cgroup that isn't open. One that isn't there is not frozen.
     pub(crate) fn frozen_at(host: &Host, paths: &Paths) -> Result<bool> {
         let look = |location: &Location, file| {

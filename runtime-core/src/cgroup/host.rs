@@ -1,9 +1,10 @@
 //! Which cgroup hierarchies this host has: cgroups(7), cgroup_namespaces(7), proc_pid_mountinfo(5).
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{FsWord, OFlags};
+use rustix::io::Errno;
 
 use super::dir::{Dir, read_to_end};
 use super::paths::{Location, Paths, clean};
@@ -69,11 +70,15 @@ pub enum Manager {
 #[derive(Debug)]
 pub(crate) struct Host {
     mode: Mode,
+    /// What is at the customary place, unless it is cgroup2 itself.
+    top: Option<Dir>,
     /// cgroup2, on unified and hybrid hosts.
     unified: Option<Hierarchy>,
     /// All v1 hierarchies, once somebody asks for all: a container's own are in its record, and
     /// to look for them among the host's mounts takes longer than all else that `state` does.
     legacy: OnceLock<Vec<Hierarchy>>,
+    /// Those that were asked for one by one.
+    opened: Mutex<Vec<Arc<Dir>>>,
     /// Who makes the cgroups of new containers.
     manager: Manager,
 }
@@ -99,15 +104,25 @@ impl Host {
                 .with_file(MOUNTPOINT)
         })?;
         if is_cgroup2(&top)? {
-            let unified = Some(Hierarchy::unified(MOUNTPOINT, top));
-            return Ok(Self { mode: Mode::Unified, unified, legacy: vec![].into(), manager });
+            let unified = Hierarchy::unified(MOUNTPOINT, top);
+            return Ok(Self::new(Mode::Unified, None, Some(unified), vec![].into(), manager));
         }
-        let unified = match Dir::open_mount(Path::new(HYBRID_MOUNTPOINT)) {
+        let unified = match open_mount(Some(&top), HYBRID_MOUNTPOINT) {
             Ok(dir) if is_cgroup2(&dir)? => Some(Hierarchy::unified(HYBRID_MOUNTPOINT, dir)),
             _ => None,
         };
         let mode = if unified.is_some() { Mode::Hybrid } else { Mode::Legacy };
-        Ok(Self { mode, unified, legacy: OnceLock::new(), manager })
+        Ok(Self::new(mode, Some(top), unified, OnceLock::new(), manager))
+    }
+
+    fn new(
+        mode: Mode,
+        top: Option<Dir>,
+        unified: Option<Hierarchy>,
+        legacy: OnceLock<Vec<Hierarchy>>,
+        manager: Manager,
+    ) -> Self {
+        Self { mode, top, unified, legacy, opened: Mutex::default(), manager }
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -119,7 +134,7 @@ impl Host {
         if let Some(legacy) = self.legacy.get() {
             return Ok(legacy);
         }
-        let found = legacy_hierarchies(&read_proc("/proc/self/mountinfo")?);
+        let found = legacy_hierarchies(self.top.as_ref(), &read_proc("/proc/self/mountinfo")?);
         if found.is_empty() {
             return Err(Error::new(ErrorKind::Unsupported, "no cgroup hierarchy is mounted")
                 .with_file(MOUNTPOINT));
@@ -189,8 +204,16 @@ impl Host {
         if let Some(found) = all.find(|found| found.mountpoint == location.mountpoint) {
             return Ok(found.dir.clone());
         }
-        match Dir::open_mount(Path::new(&location.mountpoint)) {
-            Ok(dir) if known.is_none() && magic(&dir)? == CGROUP_SUPER_MAGIC => Ok(dir.into()),
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dir) = opened.iter().find(|dir| dir.path() == Path::new(&location.mountpoint)) {
+            return Ok(dir.clone());
+        }
+        match open_mount(self.top.as_ref(), &location.mountpoint) {
+            Ok(dir) if known.is_none() && magic(&dir)? == CGROUP_SUPER_MAGIC => {
+                let dir = Arc::new(dir);
+                opened.push(dir.clone());
+                Ok(dir)
+            }
             _ => Err(Error::new(
                 ErrorKind::State,
                 "the container's cgroup hierarchy is not mounted here",
@@ -220,6 +243,15 @@ impl Hierarchy {
     }
 }
 
+/// Opens the place where a hierarchy is mounted: by custom, right below `top`.
+fn open_mount(top: Option<&Dir>, mountpoint: &str) -> std::result::Result<Dir, Errno> {
+    let name = mountpoint.strip_prefix(MOUNTPOINT).and_then(|rest| rest.strip_prefix('/'));
+    match (top, name) {
+        (Some(top), Some(name)) if !name.contains('/') => top.mounted(name),
+        _ => Dir::open_mount(Path::new(mountpoint)),
+    }
+}
+
 fn is_cgroup2(dir: &Dir) -> Result<bool> {
     Ok(magic(dir)? == CGROUP2_SUPER_MAGIC)
 }
@@ -238,7 +270,7 @@ fn read_proc(path: &str) -> Result<String> {
 
 /// The v1 hierarchies that can be reached. A line of mountinfo may be about a mount that another
 /// one covers: so the device number of what is there now decides.
-fn legacy_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
+fn legacy_hierarchies(top: Option<&Dir>, mountinfo: &str) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
     for mount in mountinfo.lines().filter_map(LegacyMount::parse) {
         let known = |other: &Hierarchy| other.controllers == mount.controllers;
@@ -246,7 +278,7 @@ fn legacy_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
         if found.iter().any(known) && !by_custom {
             continue;
         }
-        let Ok(dir) = Dir::open_mount(Path::new(&mount.mountpoint)) else { continue };
+        let Ok(dir) = open_mount(top, &mount.mountpoint) else { continue };
         if rustix::fs::fstat(&dir).map(|stat| device(stat.st_dev)) != Ok(mount.device) {
             continue;
         }
@@ -330,7 +362,7 @@ impl Host {
             (Some(_), false) => Mode::Hybrid,
             (None, _) => Mode::Legacy,
         };
-        Self { mode, unified, legacy: legacy.into(), manager: Manager::Cgroupfs }
+        Self::new(mode, None, unified, legacy.into(), Manager::Cgroupfs)
     }
 
     pub(crate) fn with_manager(self, manager: Manager) -> Self {

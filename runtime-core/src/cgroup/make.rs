@@ -1,5 +1,7 @@
 //! Making the directories of one hierarchy, from the top down.
 
+use std::sync::Arc;
+
 use rustix::io::Errno;
 
 use super::dir::Dir;
@@ -27,11 +29,11 @@ pub(super) fn unified(
 ) -> Result<(Dir, usize)> {
     let top = host.mount(location)?;
     if mode == Mode::Hybrid {
-        return path(&top, location, |_, _| Ok(()));
+        return path(&top, location, |_, _, _| Ok(()));
     }
     let controllers =
         top.read(CONTROLLERS).map_err(|errno| top.error("read", CONTROLLERS, errno))?;
-    path(&top, location, |parent, child| {
+    path(&top, location, |parent, child, _| {
         enable(parent, &controllers, writes)?;
         check_type(child, writes)
     })
@@ -42,22 +44,21 @@ pub(super) fn unified(
 pub(super) fn legacy(host: &Host, location: &Location) -> Result<(Dir, usize)> {
     let top = host.mount(location)?;
     if !location.has("cpuset") {
-        return path(&top, location, |_, _| Ok(()));
+        return path(&top, location, |_, _, _| Ok(()));
     }
     // The cgroup's own cpus and mems are for its limits first: they may be exclusive.
     let leaf = top.path().join(&location.path);
-    path(
-        &top,
-        location,
-        |_, child| if child.path() == leaf { Ok(()) } else { inherit_cpuset(child) },
-    )
+    path(&top, location, |parent, child, new| {
+        if child.path() == leaf { Ok(()) } else { inherit_cpuset(parent, child, new) }
+    })
 }
 
-/// Makes a path below `top`, and calls `visit` with each directory and its parent.
+/// Makes a path below `top`, and calls `visit` with each directory's parent, the directory, and
+/// whether it is new.
 fn path(
-    top: &Dir,
+    top: &Arc<Dir>,
     location: &Location,
-    visit: impl Fn(&Dir, &Dir) -> Result<()>,
+    visit: impl Fn(&Dir, &Dir, bool) -> Result<()>,
 ) -> Result<(Dir, usize)> {
     let mut tries = 0;
     loop {
@@ -75,9 +76,9 @@ fn was_removed(error: &Error) -> bool {
 }
 
 fn attempt(
-    top: &Dir,
+    top: &Arc<Dir>,
     location: &Location,
-    visit: &impl Fn(&Dir, &Dir) -> Result<()>,
+    visit: &impl Fn(&Dir, &Dir, bool) -> Result<()>,
 ) -> Result<(Dir, usize)> {
     let mut current: Option<Dir> = None;
     let mut made = 0;
@@ -86,8 +87,8 @@ fn attempt(
         let result = match parent.make(name) {
             Ok((child, new)) => {
                 made = if new { made + 1 } else { 0 };
-                let visited = visit(parent, &child);
-                current = Some(child);
+                let visited = visit(parent, &child, new);
+                current = Some(if current.is_none() { child.below(top) } else { child });
                 visited
             }
             Err(errno) => Err(parent.error("make the cgroup", name, errno)),
@@ -167,13 +168,13 @@ fn check_type(child: &Dir, writes: &[Write]) -> Result<()> {
 }
 
 /// A new v1 cpuset has no CPUs and no memory nodes, and takes no process (cgroup-v1/cpusets.rst):
-/// it gets its parent's, unless it has some.
-pub(super) fn inherit_cpuset(dir: &Dir) -> Result<()> {
+/// it gets its parent's, unless it has some. Of one that is `untouched` since it was made, nobody
+/// has to be asked: what `cgroup.clone_children` may have given it is the parent's as well.
+pub(super) fn inherit_cpuset(parent: &Dir, dir: &Dir, untouched: bool) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let read = |dir: &Dir| dir.read(file).map_err(|errno| dir.error("read", file, errno));
-        if read(dir)?.trim_end().is_empty() {
-            let parent = dir.parent().map_err(|errno| dir.error("open", "..", errno))?;
-            dir.write(file, read(&parent)?.trim_end())
+        if untouched || read(dir)?.trim_end().is_empty() {
+            dir.write(file, read(parent)?.trim_end())
                 .map_err(|errno| dir.error("write", file, errno))?;
         }
     }

@@ -86,7 +86,8 @@ impl Cgroup {
         let open = |location: &Location| -> Result<Option<Dir>> {
             let mount = host.mount(location)?;
             match mount.descend(&location.path) {
-                Ok(dir) => Ok(Some(dir)),
+                Ok(dir) if location.path.contains('/') => Ok(Some(dir)),
+                Ok(dir) => Ok(Some(dir.below(&mount))),
                 Err(Errno::NOENT | Errno::NODEV) => Ok(None),
                 Err(errno) => Err(mount.error("open the cgroup", &location.path, errno)),
             }

@@ -10,6 +10,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::Cgroup;
 use super::dir::Dir;
 use super::events::Events;
+use super::host::Host;
+use super::paths::{Location, Paths};
 use crate::error::{ErrorKind, Result};
 
 /// How long killed processes are waited for altogether.
@@ -27,6 +29,46 @@ const NOTICE: Duration = Duration::from_millis(50);
 const BATCH: usize = 64;
 /// How many processes an error lists.
 const LISTED: usize = 16;
+
+impl Paths {
+    /// Removes the directories that nothing is in, which after a container's end are all that it
+    /// has, with those above as [`Cgroup::remove`] does. What is left has to be looked at.
+    ///
+    /// For a container whose end was seen. Like all that another program than the creator does to
+    /// it, this goes by the names that were recorded; to open what they name and to compare that
+    /// with the names again would tell no more.
+    pub(crate) fn remove_empty(&self, host: &Host) -> Result<Self> {
+        if self.unit.is_some() {
+            return Ok(self.clone());
+        }
+        let gone = |location: &Location| host.mount(location).map(|top| rmdir(&top, location));
+        let mut left = Self::nowhere(self.requested);
+        if let Some(location) = &self.unified
+            && !gone(location)?
+        {
+            left.unified = Some(location.clone());
+        }
+        for location in &self.legacy {
+            if !gone(location)? {
+                left.legacy.push(location.clone());
+            }
+        }
+        Ok(left)
+    }
+}
+
+/// Whether the directory is gone; those above that hoist made for it are, if nobody uses them.
+fn rmdir(top: &Dir, location: &Location) -> bool {
+    let above = std::iter::successors(Some(location.path.as_str()), |path| {
+        path.rsplit_once('/').map(|(parent, _)| parent)
+    });
+    let mut removed = above.take(location.made.max(1)).map(|path| top.rmdir(path));
+    let gone = removed.next().is_some_and(|removed| removed.is_ok());
+    if gone {
+        removed.find(|removed| removed.is_err());
+    }
+    gone
+}
 
 impl Cgroup {
     /// Removes the cgroup in all hierarchies, nested ones first, and those above that hoist made

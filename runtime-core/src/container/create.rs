@@ -339,7 +339,7 @@ impl Work<'_> {
         let cgroup = self.cgroup.insert(prepared.make(self.shared.host()?, &self.paths)?);
         let record = self.record.as_mut().ok_or_else(gone)?;
         record.cgroup = to_json(cgroup.paths())?;
-        record.oom_kills_before = cgroup.oom_kills()?.unwrap_or_default();
+        record.oom_kills_before = cgroup.oom_kills_before()?;
         let as_planned = cgroup.paths().shape() == self.paths.shape();
         Ok((!as_planned).then(|| cgroup.paths().clone()))
     }

@@ -72,7 +72,13 @@ impl Container {
         }
         let spec = if record.config_use.delete { self.config().ok() } else { None };
         let held = self.cgroup.take().map(|(cgroup, _)| cgroup);
-        let cgroup = match held.map_or_else(|| self.cgroup_or_default(&record), Ok) {
+        let nobody_left =
+            status == Status::Stopped && process.is_none() && record.private_pid && !force;
+        let found = || match nobody_left && !record.cgroup.is_null() {
+            true => self.remainder(&record),
+            false => self.cgroup_or_default(&record),
+        };
+        let cgroup = match held.map_or_else(found, Ok) {
             Ok(cgroup) => cgroup,
             // What is damaged and names no cgroup that there could be goes all the same.
             Err(_) if force && record.cgroup.is_null() => Cgroup::nowhere(),
@@ -126,6 +132,13 @@ impl Container {
     /// As [`look::find`]. If that fails, what is to be killed is in the cgroup.
     fn look_to_kill(&self, record: &Record) -> (Status, Option<HostProcess>) {
         Proc::open().and_then(|proc| look::find(&proc, record)).unwrap_or((Status::Stopped, None))
+    }
+
+    /// What is left of the cgroup of a container without processes once all that is empty is
+    /// removed: most often nothing.
+    fn remainder(&self, record: &Record) -> Result<Cgroup> {
+        let host = self.shared.host()?;
+        Cgroup::open(host, &look::cgroup_paths(record)?.remove_empty(host)?)
     }
 
     fn cgroup_or_default(&self, record: &Record) -> Result<Cgroup> {

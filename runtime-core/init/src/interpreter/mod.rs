@@ -11,6 +11,7 @@ mod process;
 mod root;
 mod rootfs;
 mod scheduling;
+mod target;
 
 use core::ffi::CStr;
 use core::sync::atomic::AtomicU64;

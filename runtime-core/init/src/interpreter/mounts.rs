@@ -4,12 +4,13 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
 
+use super::target::Target;
 use super::{At, Fail, Init, Outcome, copy_up, root};
 use crate::page::{MESSAGE_LEN, Op};
 use crate::sys::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EBUSY, EINVAL, ELOOP, ENAMETOOLONG, ENOENT,
-    ENOTDIR, EPERM, Fd, MOUNT_ATTR_ATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, MountAttr,
-    O_DIRECTORY, O_PATH, O_RDONLY, OPEN_TREE_CLONE,
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EBUSY, EINVAL, ENAMETOOLONG, EPERM, Fd,
+    MOUNT_ATTR_ATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, MountAttr, O_DIRECTORY, O_PATH,
+    O_RDONLY, OPEN_TREE_CLONE,
 };
 use crate::wire::{Reg, Step, StrList};
 
@@ -112,28 +113,28 @@ impl Init {
         };
         let rootfd = self.fd(Reg::ROOT)?;
         let mode = TmpfsMode::inherited(rootfd, destination, fstype, options);
-        let target = if parent == Reg::NONE {
-            open_target(rootfd, destination, fstype)?
-        } else {
-            root::make_in(self.fd(parent)?, destination, false)?
-        };
-        guard_proc(&target, destination, fstype == c"proc")?;
         // mount(2) is for what fsconfig(2) can't say: long strings, and flags without a name.
         let classic = flags != 0
             || options.iter().any(|option| value_of(option).count_bytes() > FSCONFIG_MAX);
+        let target = match parent {
+            Reg::NONE => Target::of_filesystem(rootfd, destination, fstype)?,
+            parent if classic || copy_up => Target::opened_in(self.fd(parent)?, destination)?,
+            parent => Target::in_mount(self.fd(parent)?, destination, true)?,
+        };
+        target.guard_proc(destination, || fstype == c"proc")?;
         let mount = if classic {
-            self.mount_classic(fstype, source, &target, options, flags)?;
+            self.mount_classic(fstype, source, target.opened()?, options, flags)?;
             root::open(rootfd, destination, O_PATH | O_DIRECTORY)?
         } else {
             let readonly = if copy_up { attributes & MOUNT_ATTR_RDONLY } else { 0 };
             match self.new_mount(fstype, source, options, mode.option(), attributes & !readonly) {
                 Ok(mount) => {
                     if copy_up {
-                        copy_up::copy(&target, &mount)?;
+                        copy_up::copy(target.opened()?, &mount)?;
                     }
                     set_attributes(mount.raw(), false, &attr(readonly, 0))?;
                     set_attributes(mount.raw(), true, &attr(set_recursive, clear_recursive))?;
-                    sys::move_mount(mount.raw(), target.raw()).at(Op::MoveMount)?;
+                    target.put(mount.raw())?;
                     mount
                 }
                 // In a nested container the kernel refuses what would show more than the outer
@@ -141,7 +142,7 @@ impl Init {
                 Err(Fail { errno: EPERM | EBUSY, .. }) if !fallback.is_empty() => {
                     let mount = clone_tree(AT_FDCWD, fallback, 0, true)?;
                     set_attributes(mount.raw(), true, &attr(attributes, 0))?;
-                    sys::move_mount(mount.raw(), target.raw()).at(Op::MoveMount)?;
+                    target.put(mount.raw())?;
                     mount
                 }
                 Err(fail) => return Err(fail),
@@ -250,8 +251,8 @@ impl Init {
         };
         // Only a procfs may stand in for /proc: a volume there would fake what LSMs and
         // monitoring read (CVE-2019-16884).
-        let procfs = sys::filesystem_magic(mount) == Ok(sys::PROC_SUPER_MAGIC);
-        if is_proc(destination) && !procfs {
+        let procfs = || sys::filesystem_magic(mount) == Ok(sys::PROC_SUPER_MAGIC);
+        if is_proc(destination) && !procfs() {
             return Err(Fail { op: Op::NotProcfs, errno: EINVAL });
         }
         let before = if locked { sys::mount_flags(mount).at(Op::Stat)? } else { 0 };
@@ -276,15 +277,12 @@ impl Init {
         }
         let directory = sys::statx(mount, c"", AT_EMPTY_PATH).at(Op::Stat)?.kind() == sys::S_IFDIR;
         let rootfd = self.fd(Reg::ROOT)?;
-        let target = if parent != Reg::NONE {
-            root::make_in(self.fd(parent)?, destination, !directory)?
-        } else if directory {
-            root::make_directory(rootfd, destination)?
-        } else {
-            root::make_file(rootfd, destination)?
+        let target = match parent {
+            Reg::NONE => Target::in_root(rootfd, destination, directory)?,
+            parent => Target::in_mount(self.fd(parent)?, destination, directory)?,
         };
-        guard_proc(&target, destination, procfs)?;
-        sys::move_mount(mount, target.raw()).at(Op::MoveMount)?;
+        target.guard_proc(destination, procfs)?;
+        target.put(mount)?;
         set_propagation_fd(mount, propagation)?;
         if let Some(opened) = opened {
             self.keep(out, opened);
@@ -379,27 +377,6 @@ fn value_of(option: &CStr) -> &CStr {
     value.and_then(|value| CStr::from_bytes_with_nul(value).ok()).unwrap_or(option)
 }
 
-/// The directory to mount on. For procfs and sysfs no symbolic link may be on the way: an image
-/// could otherwise have the real one mounted elsewhere (CVE-2019-19921, CVE-2023-27561).
-fn open_target(rootfd: i32, destination: &CStr, fstype: &CStr) -> Outcome<Fd> {
-    if fstype != c"proc" && fstype != c"sysfs" {
-        // A directory that can be read where its contents are to be copied.
-        return root::make_directory(rootfd, destination);
-    }
-    let open = || root::try_open_plain(rootfd, destination, O_PATH | O_DIRECTORY);
-    let target = match open() {
-        Err(ENOENT) => {
-            root::make_directory(rootfd, destination)?;
-            open()
-        }
-        other => other,
-    };
-    target.map_err(|errno| match errno {
-        ELOOP => Fail { op: Op::NotADirectory, errno: ENOTDIR },
-        errno => Fail { op: Op::OpenInRoot, errno },
-    })
-}
-
 /// A tmpfs gets the mode of the directory that it covers, unless it is given one.
 struct TmpfsMode(Option<[u8; 10]>);
 
@@ -421,19 +398,6 @@ impl TmpfsMode {
 
     fn option(&self) -> Option<&CStr> {
         CStr::from_bytes_with_nul(self.0.as_ref()?).ok()
-    }
-}
-
-/// Nothing may come to lie inside a procfs by way of a symbolic link of the image: what may be
-/// mounted at a path that begins with `/proc` was decided when the plan was compiled.
-fn guard_proc(target: &Fd, destination: &CStr, procfs: bool) -> Outcome {
-    let mut parts = destination.to_bytes().split(|b| *b == b'/').filter(|c| !c.is_empty());
-    if procfs || parts.next() == Some(b"proc") {
-        return Ok(());
-    }
-    match sys::filesystem_magic(target.raw()) {
-        Ok(sys::PROC_SUPER_MAGIC) => Err(Fail { op: Op::NotProcfs, errno: EINVAL }),
-        _ => Ok(()),
     }
 }
 

@@ -210,6 +210,23 @@ pub(super) fn make_in(directory: i32, path: &CStr, file: bool) -> Outcome<Fd> {
     if file { make_empty_file(directory, name) } else { make_child(directory, name) }
 }
 
+/// Makes the directory with a path's last name, right in one that an earlier step has mounted.
+/// False if there is something of that name.
+pub(super) fn make_new_in(directory: i32, path: &CStr) -> Outcome<bool> {
+    let name = components(path).last().unwrap_or_default();
+    match with_component(name, |name| sys::mkdirat(directory, name, 0o755)) {
+        Ok(()) => Ok(true),
+        Err(EEXIST) => Ok(false),
+        Err(errno) => Err(Fail { op: Op::MakeDir, errno }),
+    }
+}
+
+/// Puts a mount onto what was made so. Nobody else is there yet, so its name is still its own.
+pub(super) fn mount_on_new(mount: i32, directory: i32, path: &CStr) -> Outcome {
+    let name = components(path).last().unwrap_or_default();
+    with_component(name, |name| sys::move_mount_at(mount, directory, name)).at(Op::MoveMount)
+}
+
 fn components(path: &CStr) -> impl Iterator<Item = &[u8]> {
     path.to_bytes().split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".")
 }

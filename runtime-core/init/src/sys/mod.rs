@@ -238,6 +238,12 @@ pub(crate) fn move_mount(tree: i32, target: i32) -> Result<()> {
     call!(MOVE_MOUNT, tree, empty, target, empty, flags).map(drop)
 }
 
+/// The same onto what has this name in a directory; a symbolic link there is not followed.
+pub(crate) fn move_mount_at(tree: i32, directory: i32, name: &CStr) -> Result<()> {
+    let flags = MOVE_MOUNT_F_EMPTY_PATH;
+    call!(MOVE_MOUNT, tree, c"".as_ptr(), directory, name.as_ptr(), flags).map(drop)
+}
+
 pub(crate) fn mount_setattr(fd: i32, path: &CStr, flags: u32, attr: &MountAttr) -> Result<()> {
     call!(MOUNT_SETATTR, fd, path.as_ptr(), flags, &raw const *attr, size_of::<MountAttr>())
         .map(drop)

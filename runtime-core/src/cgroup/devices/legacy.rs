@@ -22,10 +22,12 @@ pub(super) struct Change {
     index: Option<usize>,
 }
 
-/// Brings a cgroup to the policy, whatever its state is.
-pub(in crate::cgroup) fn apply(dir: &Dir, policy: &Policy) -> Result<()> {
+/// Brings a cgroup to the policy, whatever its state is. A new one has nothing to lose: all its
+/// exceptions are set anew, and need not be read.
+pub(in crate::cgroup) fn apply(dir: &Dir, policy: &Policy, new: bool) -> Result<()> {
     check(policy)?;
-    for same in changes(current(dir)?.as_deref(), policy).chunk_by(|a, b| a.file == b.file) {
+    let current = if new { None } else { current(dir)? };
+    for same in changes(current.as_deref(), policy).chunk_by(|a, b| a.file == b.file) {
         let Some(first) = same.first() else { continue };
         let file = dir
             .open(first.file, OFlags::WRONLY)

@@ -40,14 +40,14 @@ impl<'a> Undo<'a> {
     pub(in crate::cgroup) fn change(&self, policy: &Policy) -> Result<()> {
         match self {
             Self::Programs(dir, _) => attach::replace(dir, policy),
-            Self::Files { dir, .. } => legacy::apply(dir, policy),
+            Self::Files { dir, .. } => legacy::apply(dir, policy, false),
         }
     }
 
     pub(in crate::cgroup) fn undo(&self) -> Result<()> {
         match self {
             Self::Programs(dir, old) => attach::exchange(dir, &attach::programs(dir)?, old),
-            Self::Files { dir, policy, .. } => legacy::apply(dir, policy),
+            Self::Files { dir, policy, .. } => legacy::apply(dir, policy, false),
         }
     }
 }
