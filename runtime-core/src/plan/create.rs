@@ -44,7 +44,7 @@ pub(crate) fn compile(
 /// The order is what makes it work; each part says why it has its place.
 pub(super) fn compile_parts(ctx: &Context<'_>) -> Result<Plan> {
     let mut plan = Builder::in_two_parts(ctx.options.timings);
-    namespaces::begin(&mut plan, ctx.spec, ctx.facts.privileged);
+    let early = namespaces::begin(&mut plan, ctx.spec, ctx.facts.privileged);
     let user = ctx.process().ok_or_else(|| Error::config("/process", "there is no process"))?;
     let mut mounts = mounts::resolve(ctx)?;
     let mut nodes = devices::resolve(ctx)?;
@@ -54,7 +54,7 @@ pub(super) fn compile_parts(ctx: &Context<'_>) -> Result<Plan> {
     }
 
     // Outer: among the host's namespaces, with the caller's privileges.
-    let opened = namespaces::enter(&mut plan, ctx)?;
+    let opened = namespaces::enter(&mut plan, ctx, early)?;
     process::raise_limits(&mut plan, user, ctx.spec);
     mounts::open(&mut plan, ctx, &mut mounts, opened.user)?;
     devices::open(&mut plan, ctx, &mut nodes)?;
@@ -66,7 +66,7 @@ pub(super) fn compile_parts(ctx: &Context<'_>) -> Result<Plan> {
         plan.push("", &Step::Announce {});
     }
     session(&mut plan, ctx.facts.id, ctx.options.no_new_keyring)?;
-    namespaces::configure(&mut plan, ctx)?;
+    namespaces::configure(&mut plan, ctx, &opened)?;
     rootfs::open(&mut plan, ctx)?;
     mounts::mount(&mut plan, &mut mounts)?;
     if own_dev {

@@ -38,8 +38,10 @@ fn pointer(spec: &Spec, kind: Kind) -> String {
     }
 }
 
-/// Namespaces that are open and not yet joined.
+/// What outer has made, and what it has opened and not yet joined.
 pub(super) struct Opened {
+    /// The flags of the namespaces that it is in.
+    early: u64,
     /// Joined by outer in the end.
     pub(super) user: Option<Reg>,
     /// Joined by inner.
@@ -47,8 +49,8 @@ pub(super) struct Opened {
 }
 
 /// Outer, while the library still compiles the rest of the plan and makes the cgroup: a clean start,
-/// and the namespaces that take the kernel longest.
-pub(super) fn begin(plan: &mut Builder, spec: &Spec, privileged: bool) {
+/// and the namespaces that take the kernel longest, whose flags are returned.
+pub(super) fn begin(plan: &mut Builder, spec: &Spec, privileged: bool) -> u64 {
     // Before the cgroup: a v1 cpu cgroup takes no real-time task that it has no budget for.
     plan.push("", &Step::ResetInherited {});
     let early = early(Namespaces::of(spec), privileged);
@@ -60,10 +62,11 @@ pub(super) fn begin(plan: &mut Builder, spec: &Spec, privileged: bool) {
     }
     plan.push("", &Step::TakeRest {});
     plan.end_head();
+    early
 }
 
 /// Outer: the v1 cgroups, and the namespaces to join.
-pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>) -> Result<Opened> {
+pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>, early: u64) -> Result<Opened> {
     attach(plan, ctx.facts.placement)?;
 
     // All are opened before any is joined: the paths are the caller's.
@@ -98,6 +101,7 @@ pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>) -> Result<Opened> {
     }
     let opened = |kind: Kind| joins.iter().find(|(joined, _)| *joined == kind).map(|(_, fd)| *fd);
     Ok(Opened {
+        early,
         user: opened(Kind::User).filter(|_| ctx.facts.privileged),
         cgroup: opened(Kind::Cgroup),
     })
@@ -161,8 +165,7 @@ pub(super) fn cgroup_directory(plan: &mut Builder, placement: Placement) -> Resu
 
 /// Outer's last step: inner comes to be.
 pub(super) fn clone(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -> Result<()> {
-    let namespaces = ctx.namespaces();
-    let flags = new_flags(namespaces, &CLONED) & !early(namespaces, ctx.facts.privileged);
+    let flags = new_flags(ctx.namespaces(), &CLONED) & !opened.early;
     let cgroup = cgroup_directory(plan, ctx.facts.placement)?;
     if ctx.facts.privileged {
         plan.push("", &Step::NotDumpable {});
@@ -224,15 +227,12 @@ pub(super) fn stay_accessible(plan: &mut Builder, ctx: &Context<'_>) {
 }
 
 /// What inner sets up in its namespaces before it comes to the mounts.
-pub(super) fn configure(plan: &mut Builder, ctx: &Context<'_>) -> Result<()> {
-    let namespaces = ctx.namespaces();
+pub(super) fn configure(plan: &mut Builder, ctx: &Context<'_>, opened: &Opened) -> Result<()> {
     let devices = ctx.linux().and_then(|linux| linux.net_devices().as_ref());
     if devices.is_some_and(|devices| !devices.is_empty()) {
         plan.push("/linux/netDevices", &Step::Sync { point: Sync::Namespaces as u32 });
     }
-    if namespaces.is_new(Kind::Network)
-        && early(namespaces, ctx.facts.privileged) & flag(Kind::Network) == 0
-    {
+    if ctx.namespaces().is_new(Kind::Network) && opened.early & flag(Kind::Network) == 0 {
         plan.push(pointer(ctx.spec, Kind::Network), &Step::LoopbackUp {});
     }
     if let Some(name) = ctx.spec.hostname().as_deref().filter(|name| !name.is_empty()) {
