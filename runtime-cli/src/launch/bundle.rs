@@ -32,9 +32,14 @@ pub(crate) fn load(session: &Session) -> Result<Prepared> {
         session.log.warn(warning);
     }
     let warnings = bundle.warnings().to_vec();
-    if !notify::is_wanted() {
-        return Ok(Prepared { bundle, warnings, notify: None });
+    match notify::is_wanted() {
+        false => Ok(Prepared { bundle, warnings, notify: None }),
+        true => with_notify(session, &bundle, warnings),
     }
+}
+
+#[inline(never)] // as few ask for it, and copying a configuration takes much code
+fn with_notify(session: &Session, bundle: &Bundle, warnings: Vec<String>) -> Result<Prepared> {
     let directory = session.notify_directory()?;
     let mut spec = bundle.spec().clone();
     notify::prepare(&directory, &mut spec)?;

@@ -129,7 +129,7 @@ impl Container {
         if let Some((_, spec)) = last.as_ref().filter(|(known, _)| *known == text) {
             return Ok(spec.clone());
         }
-        let spec = Arc::new(crate::spec::recorded(&text)?);
+        let spec = Arc::<Spec>::from(crate::spec::recorded(&text)?);
         *last = Some((text, spec.clone()));
         Ok(spec)
     }

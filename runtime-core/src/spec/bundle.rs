@@ -32,7 +32,8 @@ const MAX_SIZE: u64 = 16 << 20;
 pub struct Bundle {
     path: PathBuf,
     rootfs: PathBuf,
-    spec: Spec,
+    /// Of some kilobytes, which nobody wants on every stack frame that has a bundle.
+    spec: Box<Spec>,
     /// What `spec` was read from, unless it was changed since.
     text: Option<Vec<u8>>,
     warnings: Vec<String>,
@@ -78,7 +79,7 @@ impl Bundle {
     pub fn from_spec(path: impl AsRef<Path>, spec: Spec) -> Result<Self> {
         let path = canonical(path.as_ref())?;
         json::reject_nul(&spec, "")?;
-        Self::checked(path, spec, None, Vec::new())
+        Self::checked(path, Box::new(spec), None, Vec::new())
     }
 
     /// The same bundle with other limits: what `resources` says instead of what the configuration
@@ -101,7 +102,7 @@ impl Bundle {
 
     fn checked(
         path: PathBuf,
-        mut spec: Spec,
+        mut spec: Box<Spec>,
         text: Option<Vec<u8>>,
         mut warnings: Vec<String>,
     ) -> Result<Self> {
@@ -149,7 +150,7 @@ impl Bundle {
 
 /// The configuration that a container was created with: it is read, checked and completed as it
 /// was then.
-pub(crate) fn recorded(text: &[u8]) -> Result<Spec> {
+pub(crate) fn recorded(text: &[u8]) -> Result<Box<Spec>> {
     let load = || {
         let (mut spec, mut warnings) = json::parse(text)?;
         validate::validate(&mut spec, &mut warnings)?;

@@ -15,8 +15,8 @@ use super::{lenient, letter_case};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Parses `config.json`; the strings are warnings about what was left out.
-pub(super) fn parse(text: &[u8]) -> Result<(Spec, Vec<String>)> {
-    let (spec, warnings) = match serde_json::from_slice::<Spec>(text) {
+pub(super) fn parse(text: &[u8]) -> Result<(Box<Spec>, Vec<String>)> {
+    let (spec, warnings) = match serde_json::from_slice::<Box<Spec>>(text) {
         Ok(spec) if lenient::may_lack_pids_limit(&spec) || letter_case::differs(text) => {
             parse_slowly(text, None)?
         }
@@ -29,18 +29,23 @@ pub(super) fn parse(text: &[u8]) -> Result<(Spec, Vec<String>)> {
     }
     // JSON has no other way to write a NUL: raw control characters are a syntax error.
     if text.contains(&b'\\') && contains(text, b"\\u0000") {
-        reject_nul(&spec, "")?;
+        reject_nul(&*spec, "")?;
     }
     Ok((spec, warnings))
 }
 
-fn parse_slowly(text: &[u8], first: Option<&serde_json::Error>) -> Result<(Spec, Vec<String>)> {
+#[cold]
+#[inline(never)] // it would be most of the code and of the stack of who hardly ever calls it
+fn parse_slowly(
+    text: &[u8],
+    first: Option<&serde_json::Error>,
+) -> Result<(Box<Spec>, Vec<String>)> {
     let mut value = lenient::value(text, "config.json is")?;
     if !value.is_object() {
         return Err(no_object());
     }
     let warnings = lenient::repair(&mut value)?;
-    Ok((typed(value, first)?, warnings))
+    Ok((Box::new(typed(value, first)?), warnings))
 }
 
 /// The typed form of a value, or the error that says best what is wrong; `first` is what the

@@ -249,9 +249,9 @@ fn what_is_kept_means_what_was_loaded() {
     for config in [valid(), super::full(), changed] {
         let bundle = load(&config).unwrap();
         assert_eq!(*bundle.text().unwrap(), *config.to_string().as_bytes());
-        assert_eq!(crate::spec::recorded(&bundle.text().unwrap()).unwrap(), *bundle.spec());
+        assert_eq!(*crate::spec::recorded(&bundle.text().unwrap()).unwrap(), *bundle.spec());
         let made = Bundle::from_spec("/", bundle.spec().clone()).unwrap();
-        assert_eq!(crate::spec::recorded(&made.text().unwrap()).unwrap(), *bundle.spec());
+        assert_eq!(*crate::spec::recorded(&made.text().unwrap()).unwrap(), *bundle.spec());
     }
     let error = crate::spec::recorded(b"{").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::State);
