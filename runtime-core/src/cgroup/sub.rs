@@ -147,8 +147,8 @@ fn leads_out(path: &str) -> bool {
 pub(crate) struct Shape {
     /// How many v1 hierarchies there are.
     pub(crate) hierarchies: usize,
-    /// Which of them has the controller pids.
-    pub(crate) pids: Option<usize>,
+    /// Which of them have the controllers pids and memory.
+    pub(crate) inner: [Option<usize>; 2],
     /// Whether there is a cgroup2.
     pub(crate) unified: bool,
 }
@@ -156,9 +156,10 @@ pub(crate) struct Shape {
 impl Paths {
     /// The shape that the placement has, if all is permitted.
     pub(crate) fn shape(&self) -> Shape {
+        let with = |name| self.legacy.iter().position(|location| location.has(name));
         Shape {
             hierarchies: self.legacy.len(),
-            pids: self.legacy.iter().position(|location| location.has("pids")),
+            inner: ["pids", "memory"].map(with),
             unified: self.unified.is_some(),
         }
     }

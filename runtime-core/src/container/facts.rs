@@ -32,7 +32,8 @@ impl Facts {
             (0, false) => Placement::Stay,
             (0, true) => Placement::V2,
             (hierarchies, unified) => {
-                Placement::V1 { hierarchies, pids: shape.pids.map(number), unified }
+                let inner = shape.inner.map(|index| index.map(number));
+                Placement::V1 { hierarchies, inner, unified }
             }
         };
     }

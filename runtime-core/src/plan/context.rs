@@ -66,8 +66,8 @@ pub(crate) enum Placement {
     V1 {
         /// How many `tasks` files are passed.
         hierarchies: u32,
-        /// Which of them has the controller pids: there inner attaches itself.
-        pids: Option<u32>,
+        /// In which of them inner attaches itself: those with the controllers pids and memory.
+        inner: [Option<u32>; 2],
         /// A v2 directory is passed, too.
         unified: bool,
     },

@@ -107,29 +107,26 @@ pub(super) fn enter(plan: &mut Builder, ctx: &Context<'_>, early: u64) -> Result
     })
 }
 
-/// v1: outer attaches itself, and inner is born where outer is; but for the hierarchy with the
-/// controller pids, where outer would count as well.
+/// v1: outer attaches itself, and inner is born where outer is; but for the hierarchies with the
+/// controllers pids, where outer would count as well, and memory, where the container would pay for
+/// what the kernel needs to make inner (32 KiB of it, cgroup-v1/memory.rst "kernel memory").
 pub(super) fn attach(plan: &mut Builder, placement: Placement) -> Result<()> {
-    if let Placement::V1 { hierarchies, pids, .. } = placement {
-        for index in (0..hierarchies).filter(|index| Some(*index) != pids) {
-            attach_to(plan, index)?;
-        }
-    }
-    Ok(())
+    attach_where(plan, placement, false)
 }
 
 /// Inner attaches itself where outer hasn't. A limit of one process is no obstacle: it is for
 /// fork(2) and clone(2) (cgroup-v1/pids.rst), and what is attached may exceed it.
 pub(super) fn attach_inner(plan: &mut Builder, placement: Placement) -> Result<()> {
-    match placement {
-        Placement::V1 { pids: Some(index), .. } => attach_to(plan, index),
-        _ => Ok(()),
-    }
+    attach_where(plan, placement, true)
 }
 
-fn attach_to(plan: &mut Builder, index: u32) -> Result<()> {
-    let tasks = plan.pass(Passed::CgroupTasks(index), "/linux/cgroupsPath")?;
-    plan.push("", &Step::AttachCgroup { tasks });
+fn attach_where(plan: &mut Builder, placement: Placement, is_inner: bool) -> Result<()> {
+    if let Placement::V1 { hierarchies, inner, .. } = placement {
+        for index in (0..hierarchies).filter(|index| inner.contains(&Some(*index)) == is_inner) {
+            let tasks = plan.pass(Passed::CgroupTasks(index), "/linux/cgroupsPath")?;
+            plan.push("", &Step::AttachCgroup { tasks });
+        }
+    }
     Ok(())
 }
 

@@ -111,16 +111,18 @@ fn placement() {
         let facts = Facts { placement, ..facts() };
         compile_with(&default_config(), &facts, &Options::default(), None).unwrap()
     };
-    let plan = compile(Placement::V1 { hierarchies: 3, pids: Some(1), unified: true });
-    assert_eq!(
-        plan.passed()[..4],
-        [Passed::CgroupTasks(0), Passed::CgroupTasks(2), Passed::CgroupDir, Passed::CgroupTasks(1)]
-    );
-    let attached = ["fd0", "fd1", "fd3"].map(|tasks| format!("attach-cgroup tasks={tasks}"));
+    let v1 = |inner| compile(Placement::V1 { hierarchies: 4, inner, unified: true });
+    let plan = v1([Some(1), Some(2)]);
+    let tasks = Passed::CgroupTasks;
+    assert_eq!(plan.passed()[..5], [tasks(0), tasks(3), Passed::CgroupDir, tasks(1), tasks(2)]);
+    let attached = ["fd0", "fd1", "fd3", "fd4"].map(|fd| format!("attach-cgroup tasks={fd}"));
     assert_eq!(lines(&plan, "attach-cgroup"), attached);
-    // Outer would count where processes are counted.
+    // Outer would count where processes are counted, and making inner where memory is.
+    assert!(place(&plan, "attach-cgroup tasks=fd1") < place(&plan, "cgroup=fd2"));
     assert!(place(&plan, "cgroup=fd2") < place(&plan, "attach-cgroup tasks=fd3"));
-    assert!(place(&plan, "cgroup=fd2") < place(&plan, "unshare-cgroup"));
+    assert!(place(&plan, "attach-cgroup tasks=fd4") < place(&plan, "unshare-cgroup"));
+    // Both controllers may be in one hierarchy.
+    assert_eq!(lines(&v1([Some(1), Some(1)]), "attach-cgroup").len(), 4);
     let plan = compile(Placement::Library);
     assert!(place(&plan, "wait-for-runtime point=cgroup") < place(&plan, "unshare-cgroup"));
 }

@@ -123,7 +123,8 @@ fn any_facts() -> impl Strategy<Value = Facts<'static>> {
         Just(Placement::V2),
         Just(Placement::Library),
         (0u32..80).prop_map(|hierarchies| {
-            Placement::V1 { hierarchies, pids: hierarchies.checked_sub(1), unified: true }
+            let inner = [hierarchies.checked_sub(1), hierarchies.checked_sub(2)];
+            Placement::V1 { hierarchies, inner, unified: true }
         }),
     ];
     let view = prop_oneof![
