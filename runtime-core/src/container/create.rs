@@ -28,7 +28,7 @@ use crate::spawn::idmap;
 use crate::spawn::{Conversation, Event, Spawn, protocol_error};
 use crate::spec::Bundle;
 use crate::spec::namespaces::Namespaces;
-use crate::state::{ConfigUse, Locked, Phase, Record, StateDir};
+use crate::state::{ConfigUse, Locked, Phase, Record, StateDir, Text};
 use crate::stdio::{self, Pipes};
 use crate::sys::pidfd::{self, Ending};
 use crate::sys::required::{self, EVERY_CONTAINER};
@@ -299,7 +299,7 @@ impl Work<'_> {
         record.rootfs = self.bundle.rootfs().to_owned();
         record.annotations =
             spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
-        record.cgroup = to_json(&self.paths)?;
+        record.cgroup = Some(Text::of(&self.paths)?);
         let rdt = match linux.and_then(|linux| linux.intel_rdt().as_ref()) {
             Some(config) => Some((Resctrl::open()?, config)),
             None => None,
@@ -338,7 +338,7 @@ impl Work<'_> {
         let prepared = self.prepared.as_ref().ok_or_else(gone)?;
         let cgroup = self.cgroup.insert(prepared.make(self.shared.host()?, &self.paths)?);
         let record = self.record.as_mut().ok_or_else(gone)?;
-        record.cgroup = to_json(cgroup.paths())?;
+        record.cgroup = Some(Text::of(cgroup.paths())?);
         record.oom_kills_before = cgroup.oom_kills_before()?;
         let as_planned = cgroup.paths().shape() == self.paths.shape();
         Ok((!as_planned).then(|| cgroup.paths().clone()))
@@ -662,11 +662,6 @@ fn cgroup_owner(spec: &Spec) -> Option<u32> {
         let offset = uid.checked_sub(map.container_id()).filter(|offset| *offset < map.size())?;
         map.host_id().checked_add(offset)
     })
-}
-
-fn to_json(paths: &cgroup::Paths) -> Result<serde_json::Value> {
-    serde_json::to_value(paths)
-        .map_err(|e| Error::new(ErrorKind::State, "record the cgroup").with_source(e))
 }
 
 fn gone() -> Error {

@@ -74,14 +74,14 @@ impl Container {
         let held = self.cgroup.take().map(|(cgroup, _)| cgroup);
         let nobody_left =
             status == Status::Stopped && process.is_none() && record.private_pid && !force;
-        let found = || match nobody_left && !record.cgroup.is_null() {
+        let found = || match nobody_left && record.cgroup.is_some() {
             true => self.remainder(&record),
             false => self.cgroup_or_default(&record),
         };
         let cgroup = match held.map_or_else(found, Ok) {
             Ok(cgroup) => cgroup,
             // What is damaged and names no cgroup that there could be goes all the same.
-            Err(_) if force && record.cgroup.is_null() => Cgroup::nowhere(),
+            Err(_) if force && record.cgroup.is_none() => Cgroup::nowhere(),
             Err(error) => return Err(error),
         };
         let cgroup = if process.is_none() { cgroup.without_others() } else { cgroup };
@@ -142,7 +142,7 @@ impl Container {
     }
 
     fn cgroup_or_default(&self, record: &Record) -> Result<Cgroup> {
-        if !record.cgroup.is_null() {
+        if record.cgroup.is_some() {
             return self.cgroup(record);
         }
         let host = self.shared.host()?;

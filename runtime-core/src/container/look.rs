@@ -93,9 +93,9 @@ pub(super) fn find(proc: &Proc, record: &Record) -> Result<Found> {
 
 /// Where the record says that the cgroup is.
 pub(super) fn cgroup_paths(record: &Record) -> Result<cgroup::Paths> {
-    serde::Deserialize::deserialize(&record.cgroup).map_err(|source: serde_json::Error| {
-        Error::new(ErrorKind::State, "the recorded cgroup is damaged").with_source(source)
-    })
+    let damaged = || Error::new(ErrorKind::State, "the recorded cgroup is damaged");
+    let text = record.cgroup.as_ref().ok_or_else(damaged)?;
+    text.read().map_err(|source| damaged().with_source(source))
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use rustix::path::Arg;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::required::OPENAT2;
 
-pub(crate) use record::{ConfigUse, Phase, Record};
+pub(crate) use record::{ConfigUse, Phase, Record, Text};
 
 /// NAME_MAX: an id is a directory's name.
 const ID_MAX: usize = 255;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Kind;
@@ -61,7 +62,7 @@ pub(crate) struct Record {
     pub(crate) private_pid: bool,
     /// The cgroup room's own record, written before the first directory is made.
     #[serde(default)]
-    pub(crate) cgroup: serde_json::Value,
+    pub(crate) cgroup: Option<Text>,
     /// How many processes the OOM killer had killed in the cgroup before the container was made:
     /// a cgroup that was there before has a past.
     #[serde(default)]
@@ -75,6 +76,28 @@ pub(crate) struct Record {
     pub(crate) terminal: bool,
     #[serde(default)]
     pub(crate) annotations: BTreeMap<String, String>,
+}
+
+/// What another room has recorded: JSON that is read where it is asked for, and not in a list of a
+/// thousand containers. If it is damaged, the rest of the record is still of use.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Text(Box<RawValue>);
+
+impl Text {
+    pub(crate) fn of(value: &impl Serialize) -> Result<Self> {
+        serde_json::value::to_raw_value(value).map(Self).map_err(unwritable)
+    }
+
+    pub(crate) fn read<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
+        serde_json::from_str(self.0.get())
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
 }
 
 /// Which commands have something to do that only `config.json` says. The others don't read it.
@@ -121,7 +144,7 @@ impl Record {
             init: None,
             namespaces: Namespaces::new(),
             private_pid: false,
-            cgroup: serde_json::Value::Null,
+            cgroup: None,
             oom_kills_before: 0,
             intel_rdt: None,
             config_use: ConfigUse::default(),
@@ -149,10 +172,7 @@ impl Record {
     }
 
     pub(super) fn to_json(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|source| {
-            Error::new(ErrorKind::State, "the container's state can't be written as JSON")
-                .with_source(source)
-        })
+        serde_json::to_vec(self).map_err(unwritable)
     }
 
     /// Reads a record of this version or an older one, of the container `id`.
@@ -183,6 +203,11 @@ impl Record {
         }
         Ok(record)
     }
+}
+
+fn unwritable(source: serde_json::Error) -> Error {
+    Error::new(ErrorKind::State, "the container's state can't be written as JSON")
+        .with_source(source)
 }
 
 /// An error about a file in the state directory that is not as hoist writes it.
@@ -242,7 +267,7 @@ mod tests {
     #[test]
     fn a_record_survives_json() {
         let mut record = Record::new("web-1", creator());
-        record.cgroup = serde_json::json!({"v2": "/a/b"});
+        record.cgroup = Some(Text::of(&serde_json::json!({"v2": "/a/b"})).unwrap());
         record.init = Some(creator());
         record.annotations.insert("a".to_owned(), "b".to_owned());
         record.namespaces.insert("net".to_owned(), 4_026_531_833);

@@ -276,3 +276,90 @@ fn what_the_container_made_goes_too() {
     cgroup.remove().unwrap();
     assert_eq!(child.signal(), Some(9));
 }
+
+/// Of a new cgroup the kernel's values are taken for granted, of one that was there nothing is.
+#[test]
+fn what_was_there_is_looked_at() {
+    let Some(host) = host("hybrid::what_was_there_is_looked_at") else { return };
+    let cleanup = Cleanup::new(&host, "there");
+    let paths = cleanup.paths("c");
+    let all = Cgroup::create(&host, &cleanup.paths("all"), &Request::default()).unwrap();
+    let first = create(
+        &host,
+        &paths,
+        json!({"cpu": {"cpus": "0"}, "devices": [{"allow": false, "access": "rwm"},
+            {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "rw"}]}),
+    )
+    .unwrap();
+    assert_eq!(read(&first, "cpuset", "cpuset.cpus"), "0");
+    assert_eq!(read(&first, "cpuset", "cpuset.mems"), read(&all, "cpuset", "cpuset.mems"));
+    assert_eq!(first.oom_kills_before().unwrap(), 0);
+    let second = Cgroup::create(&host, &paths, &Request::default()).unwrap();
+    assert_eq!(read(&second, "cpuset", "cpuset.cpus"), "0");
+    assert_eq!(read(&second, "devices", "devices.list"), read(&all, "devices", "devices.list"));
+    second.remove().unwrap();
+
+    let limits = json!({"memory": {"limit": 8_388_608, "swap": 8_388_608}});
+    let first = create(&host, &paths, limits).unwrap();
+    Waiting::new("head -c 64000000 /dev/zero | tail -n 1").enter(&first).go().output();
+    let second = Cgroup::create(&host, &paths, &Request::default()).unwrap();
+    assert_eq!(second.oom_kills_before().unwrap(), 1);
+    second.remove().unwrap();
+    all.remove().unwrap();
+}
+
+#[test]
+fn none_is_made_below_a_frozen_one() {
+    let Some(host) = host("hybrid::none_is_made_below_a_frozen_one") else { return };
+    let cleanup = Cleanup::new(&host, "below");
+    let parent = Cgroup::create(&host, &cleanup.paths("p"), &Request::default()).unwrap();
+    let freezer = parent.legacy_dir("freezer").unwrap();
+    let places = [
+        (Some(freezer), "freezer.state", "FROZEN", "THAWED"),
+        (parent.unified.as_ref(), "cgroup.freeze", "1", "0"),
+    ];
+    for (dir, file, frozen, thawed) in places {
+        let Some(dir) = dir else { continue };
+        dir.write(file, frozen).unwrap();
+        let error = Cgroup::create(&host, &cleanup.paths("p/c"), &Request::default()).unwrap_err();
+        assert_eq!(error.message(), "container's cgroup unexpectedly frozen");
+        dir.write(file, thawed).unwrap();
+    }
+    Cgroup::create(&host, &cleanup.paths("p/c"), &Request::default()).unwrap().remove().unwrap();
+    parent.remove().unwrap();
+}
+
+#[test]
+fn what_is_empty_goes_by_its_name() {
+    let Some(host) = host("hybrid::what_is_empty_goes_by_its_name") else { return };
+    let cleanup = Cleanup::new(&host, "empty");
+    let cgroup = Cgroup::create(&host, &cleanup.paths("a/b"), &Request::default()).unwrap();
+    let controllers = |paths: &Paths| -> Vec<String> {
+        paths.legacy.iter().flat_map(|location| location.controllers.clone()).collect()
+    };
+    // In one hierarchy the container has made another one, in one there is somebody.
+    let memory = cgroup.legacy_dir("memory").unwrap();
+    memory.make("nested").unwrap();
+    let pids = cgroup.legacy_dir("pids").unwrap();
+    let child = Waiting::new("sleep 100");
+    pids.write("tasks", &child.0.id().to_string()).unwrap();
+    let left = cgroup.paths().remove_empty(&host).unwrap();
+    assert_eq!((left.unified.is_none(), controllers(&left).len()), (true, 2), "{left:?}");
+    assert!(controllers(&left).iter().all(|name| name == "memory" || name == "pids"));
+    child.go().0.kill().unwrap();
+    Cgroup::open(&host, &left).unwrap().remove().unwrap();
+    // Again, and with those above it, there is nothing to do.
+    let left = cgroup.paths().remove_empty(&host).unwrap();
+    assert_eq!((left.unified.is_none(), left.legacy.len()), (true, 0), "{left:?}");
+    let scope = host.paths(Some(&cleanup.scope), "unused").unwrap();
+    assert!(Cgroup::open(&host, &scope).unwrap().legacy.is_empty());
+
+    // One above that somebody else uses stays.
+    let first = Cgroup::create(&host, &cleanup.paths("a/b"), &Request::default()).unwrap();
+    let second = Cgroup::create(&host, &cleanup.paths("a/c"), &Request::default()).unwrap();
+    first.paths().remove_empty(&host).unwrap();
+    assert!(second.legacy.iter().all(|dir| dir.pids().is_ok_and(|pids| pids.is_empty())));
+    let above = host.paths(Some(&format!("{}/a", cleanup.scope)), "unused").unwrap();
+    assert_eq!(Cgroup::open(&host, &above).unwrap().legacy.len(), second.legacy.len());
+    second.remove().unwrap();
+}
