@@ -12,6 +12,11 @@ pub(crate) fn print(text: &str) -> Result<()> {
     stdout(|out| out.write_all(text.as_bytes()))
 }
 
+/// Writes lines to stdout, one after the other.
+pub(crate) fn print_lines(mut lines: impl Iterator<Item = String>) -> Result<()> {
+    stdout(|out| lines.try_for_each(|line| out.write_all(line.as_bytes())))
+}
+
 /// Writes `value` to stdout as JSON on one line.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     stdout(|out| {

@@ -59,9 +59,10 @@ pub(crate) fn line(timing: &Timing) -> String {
 /// What has no number is the command's and the library's own, one after another; that called `init`
 /// is the time in which they wait for the numbered steps.
 fn table<'a>(timings: impl Iterator<Item = &'a Timing>, total: Duration) -> String {
-    let head = ["STEP", "µs", "SHARE", "NAME", "CONFIG"].map(str::to_owned);
+    let head = ["STEP", "µs", "SHARE", "NAME", "CONFIG"];
     let last = ["", &microseconds(total), "100.0%", "total", ""].map(str::to_owned);
-    columns::render([head].into_iter().chain(timings.map(|one| row(one, total))).chain([last]))
+    let rows = timings.map(|one| row(one, total)).chain([last]);
+    columns::lines(head, rows.collect()).collect()
 }
 
 fn row(timing: &Timing, total: Duration) -> [String; 5] {

@@ -14,33 +14,36 @@ pub(crate) fn run(session: &Session) -> Result<u8> {
         let lines: String = ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
         return output::print(&lines).map(|()| 0);
     }
-    let mut states = Vec::new();
-    for (_, state) in runtime.states()? {
-        match state {
-            Ok(state) => states.push(state),
-            // It was deleted just now.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => output::complain(&format!("{error}\n")),
-        }
-    }
+    let states = runtime.states()?.into_iter().filter_map(|(_, state)| known(state));
     match session.values.text(&flags::FORMAT) {
-        Some("json") => output::print_json(&states)?,
-        _ => output::print(&table(&states))?,
+        Some("json") => output::print_json(&states.collect::<Vec<_>>())?,
+        _ => {
+            let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+            output::print_lines(columns::lines(head, states.map(row).collect()))?;
+        }
     }
     Ok(0)
 }
 
-fn table(states: &[State]) -> String {
-    let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
-    let rows = states.iter().map(|state| {
-        [
-            state.id.clone(),
-            state.pid.to_string(),
-            state.status.to_string(),
-            state.bundle.display().to_string(),
-            state.created.clone(),
-            state.owner.clone(),
-        ]
-    });
-    columns::render(std::iter::once(head).chain(rows))
+/// A state, unless it is a complaint.
+fn known(state: hoist::Result<State>) -> Option<State> {
+    match state {
+        Ok(state) => return Some(state),
+        // It was deleted just now.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => output::complain(&format!("{error}\n")),
+    }
+    None
+}
+
+fn row(state: State) -> [String; 6] {
+    let bundle = state.bundle.into_os_string();
+    [
+        state.id,
+        state.pid.to_string(),
+        state.status.to_string(),
+        bundle.into_string().unwrap_or_else(|bundle| bundle.display().to_string()),
+        state.created,
+        state.owner,
+    ]
 }
