@@ -269,11 +269,19 @@ fn read_proc(path: &str) -> Result<String> {
 }
 
 /// The v1 hierarchies that can be reached. A line of mountinfo may be about a mount that another
-/// one covers: so the device number of what is there now decides.
+/// one covers: so the device number of what is there now decides. Each place is looked at once.
 fn legacy_hierarchies(top: Option<&Dir>, mountinfo: &str) -> Vec<Hierarchy> {
-    let mut found: Vec<Hierarchy> = Vec::new();
+    let mut found: Vec<(Hierarchy, Device)> = Vec::new();
     for mount in mountinfo.lines().filter_map(LegacyMount::parse) {
-        let known = |other: &Hierarchy| other.controllers == mount.controllers;
+        let same_place = |(other, _): &&mut (Hierarchy, _)| other.mountpoint == mount.mountpoint;
+        if let Some((other, device)) = found.iter_mut().find(same_place) {
+            // Of two that show the same hierarchy the last is on top.
+            if *device == mount.device {
+                other.root = mount.root;
+            }
+            continue;
+        }
+        let known = |(other, _): &(Hierarchy, _)| other.controllers == mount.controllers;
         let by_custom = mount.mountpoint.starts_with(MOUNTPOINT);
         if found.iter().any(known) && !by_custom {
             continue;
@@ -283,20 +291,23 @@ fn legacy_hierarchies(top: Option<&Dir>, mountinfo: &str) -> Vec<Hierarchy> {
             continue;
         }
         found.retain(|other| !known(other));
-        let LegacyMount { controllers, mountpoint, root, .. } = mount;
-        found.push(Hierarchy { controllers, mountpoint, root, dir: dir.into() });
+        let LegacyMount { device, controllers, mountpoint, root } = mount;
+        found.push((Hierarchy { controllers, mountpoint, root, dir: dir.into() }, device));
     }
-    found
+    found.into_iter().map(|(hierarchy, _)| hierarchy).collect()
 }
 
-fn device(number: u64) -> (u32, u32) {
+/// A device's major and minor number.
+type Device = (u32, u32);
+
+fn device(number: u64) -> Device {
     (rustix::fs::major(number), rustix::fs::minor(number))
 }
 
 /// A line of mountinfo about a v1 hierarchy.
 #[derive(Debug, PartialEq, Eq)]
 struct LegacyMount {
-    device: (u32, u32),
+    device: Device,
     root: String,
     mountpoint: String,
     controllers: Vec<String>,
@@ -371,5 +382,43 @@ impl Host {
 
     pub(crate) fn name_for_test(&self, inner: &str, own: Option<&str>) -> Paths {
         self.name(self.legacy().unwrap(), &clean(inner), true, own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `mountinfo` with another value in one field.
+    fn with(mountinfo: &str, field: usize, value: &str) -> String {
+        let line = |line: &str| {
+            let mut fields: Vec<&str> = line.split(' ').collect();
+            fields[field] = value;
+            fields.join(" ") + "\n"
+        };
+        mountinfo.lines().map(line).collect()
+    }
+
+    #[test]
+    fn what_is_on_top_counts() {
+        let real = read_proc("/proc/self/mountinfo").unwrap();
+        let found = |mountinfo: &str| -> Vec<_> {
+            let found = legacy_hierarchies(None, mountinfo).into_iter();
+            found.map(|one| (one.controllers, one.mountpoint, one.root)).collect()
+        };
+        let expected = found(&real);
+        if expected.is_empty() {
+            println!("SKIP what_is_on_top_counts: this host has no v1 hierarchies");
+            return;
+        }
+        // Another device at the same place is what is covered, whichever line comes first.
+        let covered = with(&real, 2, "0:0");
+        assert_eq!(found(&(covered.clone() + &real)), expected);
+        assert_eq!(found(&(real.clone() + &covered)), expected);
+        assert_eq!(found(&covered), []);
+        // The same hierarchy over itself, of which another cgroup is seen.
+        let seen = found(&(real.clone() + &with(&real, 3, "/below")));
+        assert_eq!(seen.len(), expected.len());
+        assert!(seen.iter().all(|(_, _, root)| root == "/below"), "{seen:?}");
     }
 }

@@ -341,12 +341,13 @@ fn what_is_empty_goes_by_its_name() {
     let memory = cgroup.legacy_dir("memory").unwrap();
     memory.make("nested").unwrap();
     let pids = cgroup.legacy_dir("pids").unwrap();
-    let child = Waiting::new("sleep 100");
+    let mut child = Waiting::new("exit");
     pids.write("tasks", &child.0.id().to_string()).unwrap();
     let left = cgroup.paths().remove_empty(&host).unwrap();
     assert_eq!((left.unified.is_none(), controllers(&left).len()), (true, 2), "{left:?}");
     assert!(controllers(&left).iter().all(|name| name == "memory" || name == "pids"));
-    child.go().0.kill().unwrap();
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
     Cgroup::open(&host, &left).unwrap().remove().unwrap();
     // Again, and with those above it, there is nothing to do.
     let left = cgroup.paths().remove_empty(&host).unwrap();
