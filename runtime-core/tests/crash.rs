@@ -55,6 +55,11 @@ fn runtime_killed_during_start() {
 }
 
 #[test]
+fn runtime_killed_during_create_and_start() {
+    run("create-start", "runtime");
+}
+
+#[test]
 fn runtime_killed_during_exec() {
     run("exec", "runtime");
 }
@@ -87,6 +92,11 @@ fn init_killed_during_run() {
 #[test]
 fn init_killed_during_start() {
     run("start", "init");
+}
+
+#[test]
+fn init_killed_during_create_and_start() {
+    run("create-start", "init");
 }
 
 #[test]
@@ -224,6 +234,9 @@ impl Test {
                 if self.scenario == "start" && status == Status::Created {
                     self.container().expect("load").start().expect("start once more");
                 }
+                if self.scenario == "create-start" && status == Status::Created {
+                    self.start_or_started(&what);
+                }
                 let running = matches!(status, Status::Running | Status::Created);
                 assert!(self.scenario != "exec" || running, "{what}: {status}");
                 status.to_string()
@@ -241,6 +254,17 @@ impl Test {
         self.nothing_left(&what);
         let outcome = if failed { "an error and " } else { "" };
         (reached, format!("{outcome}{found}"))
+    }
+
+    /// Starts it, unless init is on its way already: whoever was killed may just have told it to.
+    fn start_or_started(&self, what: &str) {
+        let Err(error) = self.container().expect("load").start() else { return };
+        assert_eq!(error.kind(), ErrorKind::WrongState, "{what}: {error}");
+        let end = Instant::now() + PATIENCE;
+        while self.look().expect("state") != Status::Running {
+            assert!(Instant::now() < end, "{what}: not running: {error}");
+            std::thread::sleep(Duration::from_micros(500));
+        }
     }
 
     fn traced(&self, decide: impl FnMut(Stop) -> Then + Send) -> ExitStatus {
@@ -298,7 +322,7 @@ impl Test {
         let options = CreateOptions::new().stdio(ContainerStdio::null());
         let create = || self.runtime().create_with(ID, self.bundle(true), options);
         match self.scenario.as_str() {
-            "create" | "create-hooks" | "run" => {}
+            "create" | "create-hooks" | "create-start" | "run" => {}
             "start" => drop(create().expect("create")),
             "exec" | "delete-force" => create().expect("create").start().expect("start"),
             "delete" => {
@@ -385,6 +409,11 @@ fn act() {
         let bundle = || Bundle::load(dir.join("bundle"));
         match scenario.as_str() {
             "create" | "create-hooks" => drop(runtime.create_with(ID, bundle()?, null())?),
+            "create-start" => {
+                let container = runtime.create_with(ID, bundle()?, null())?;
+                // Its end is this program's to collect.
+                container.start().inspect_err(|_| drop(container.wait()))?;
+            }
             "run" => drop(runtime.run_with(ID, bundle()?, null())?),
             "start" => runtime.container(ID)?.start()?,
             "delete" => drop(runtime.container(ID)?.delete()?),

@@ -99,7 +99,8 @@ pub const MAP_RECURSIVE: u32 = 1 << 31;
 
 /// Go on from a [`Sync`] point, or from [`MSG_MAP_IDS`].
 pub const REPLY_GO: u8 = b'g';
-/// The state is on disk: wait for `start` on the start socket.
+/// The state is on disk: wait for `start`, which is a connection to the start socket, or
+/// [`REPLY_START`] as long as this one lasts.
 pub const REPLY_COMMIT: u8 = b'c';
 /// To a created container: a report page, whose descriptor this carries.
 pub const REPLY_PAGE: u8 = b'p';

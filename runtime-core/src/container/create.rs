@@ -28,7 +28,7 @@ use crate::spawn::idmap;
 use crate::spawn::{Conversation, Event, Spawn, protocol_error};
 use crate::spec::Bundle;
 use crate::spec::namespaces::Namespaces;
-use crate::state::{ConfigUse, Locked, Phase, Record, StateDir, Text};
+use crate::state::{ConfigUse, Draft, Locked, Phase, Record, StateDir, Text};
 use crate::stdio::{self, Pipes};
 use crate::sys::pidfd::{self, Ending};
 use crate::sys::required::{self, EVERY_CONTAINER};
@@ -129,7 +129,7 @@ pub(crate) fn create(
         clock,
     };
     match work.build(&locked, stdio, fused) {
-        Ok(done) => Ok(work.finish(locked, done)?),
+        Ok(done) => Ok(work.finish(locked, done, fused)?),
         Err(error) => {
             work.undo(locked);
             Err(error)
@@ -372,6 +372,8 @@ impl Work<'_> {
         holders: &idmap_holder::Holders,
         fused: bool,
     ) -> Result<()> {
+        let phase = if fused { Phase::Started } else { Phase::Created };
+        let mut drafted = None;
         loop {
             match self.conversation.next()? {
                 Event::Cloned => self.cloned(proc)?,
@@ -393,17 +395,23 @@ impl Work<'_> {
                     }
                     self.conversation.go()?;
                 }
-                // Whoever comes meanwhile finds the container locked; and if we are gone, exec
-                // finds init at work. What fails from here on is undone as ever.
                 Event::Announced => {
-                    if self.commit(locked, proc, fused)? {
+                    drafted = self.draft(locked, proc, phase)?;
+                    // Whoever comes meanwhile finds the container locked; and if we are gone, exec
+                    // finds init at work. What fails from here on is undone as ever.
+                    if let Some(draft) = drafted.take_if(|_| fused) {
+                        draft.commit()?;
                         self.conversation.start()?;
                     }
                 }
+                // The point of no return: from here on the container exists for everybody.
                 Event::Created => {
-                    if !self.commit(locked, proc, fused)? {
-                        continue;
-                    }
+                    let draft = match drafted.take() {
+                        None => self.draft(locked, proc, phase)?,
+                        early => early,
+                    };
+                    let Some(draft) = draft else { continue };
+                    draft.commit()?;
                     if !fused {
                         self.conversation.commit()?;
                         self.conversation.reap_outer();
@@ -552,9 +560,14 @@ impl Work<'_> {
         Ok(super::state::oci_state(record, status, pid))
     }
 
-    /// The point of no return: from here on the container exists for everybody. False if init is
-    /// gone: the next event says so, and the page says why.
-    fn commit(&mut self, locked: &Locked, proc: &Proc, fused: bool) -> Result<bool> {
+    /// The record of the container once it is made, for which init has to be in all its namespaces.
+    /// None if init is gone: the next event says so, and the page says why.
+    fn draft<'a>(
+        &mut self,
+        locked: &'a Locked,
+        proc: &Proc,
+        phase: Phase,
+    ) -> Result<Option<Draft<'a>>> {
         let inner = self.conversation.inner().ok_or_else(gone)?;
         let found = match proc.dir_of(inner.pidfd.as_fd(), inner.pid()?)? {
             Some(dir) => proc.identity(&dir)?.map(|identity| (dir, identity)),
@@ -563,7 +576,7 @@ impl Work<'_> {
         let Some((dir, identity)) = found else {
             // What hides from us (proc(5), `hidepid`) waits for an answer that we can't give.
             let ended = pidfd::wait_end_within(inner.pidfd.as_fd(), GOING)?;
-            return if ended { Ok(false) } else { Err(gone()) };
+            return if ended { Ok(None) } else { Err(gone()) };
         };
         let mut namespaces = match dir.namespaces() {
             // Until its program runs: `record_namespaces`.
@@ -584,17 +597,17 @@ impl Work<'_> {
         record.creator = None;
         record.init = Some(identity);
         record.namespaces = namespaces;
-        record.phase = if fused { Phase::Started } else { Phase::Created };
-        locked.write_record(record)?;
-        Ok(true)
+        record.phase = phase;
+        locked.draft_record(record).map(Some)
     }
 
-    fn finish(mut self, locked: Locked, done: Done) -> Result<Container> {
+    fn finish(mut self, locked: Locked, done: Done, fused: bool) -> Result<Container> {
         let before = self.record.as_ref().map_or(0, |record| record.oom_kills_before);
         let cgroup = self.cgroup.take().map(|cgroup| (cgroup, before));
         let timings = self.clock.finish(&self.plan, &self.conversation.report)?;
         let mut warnings = self.bundle.warnings().to_vec();
         warnings.extend(done.warnings);
+        let creation = (!fused).then_some(self.conversation);
         let dir = (*locked).clone();
         drop(locked);
         Ok(Container {
@@ -604,6 +617,7 @@ impl Work<'_> {
             ending: Ending::default(),
             exit: OnceLock::new(),
             cgroup,
+            creation: Mutex::new(creation),
             config: Mutex::default(),
             pipes: done.pipes,
             timings,

@@ -32,7 +32,7 @@ use crate::process::{self, ExitStatus};
 use crate::procfs::{Proc, ProcessDir};
 use crate::runtime::Shared;
 use crate::signal::Signal;
-use crate::spawn::Inner;
+use crate::spawn::{Conversation, Inner};
 use crate::state::{ContainerDir, Record, StateDir};
 use crate::stdio::Pipes;
 use crate::sys::pidfd::{self, Ending, Waited};
@@ -54,6 +54,8 @@ pub struct Container {
     exit: OnceLock<ExitStatus>,
     /// Held if this value has made it, with the record's `oom_kills_before`.
     cgroup: Option<(Cgroup, u64)>,
+    /// With the init that this value has made, until it is started: init listens there, too.
+    creation: Mutex<Option<Conversation>>,
     /// What was read last, with what it means.
     config: Mutex<Option<(Vec<u8>, Arc<Spec>)>>,
     pipes: Pipes,
@@ -82,6 +84,7 @@ impl Container {
             ending: Ending::default(),
             exit: OnceLock::new(),
             cgroup: None,
+            creation: Mutex::default(),
             config: Mutex::default(),
             pipes: Pipes::default(),
             timings: Timings::default(),

@@ -1,18 +1,24 @@
 //! start: lets a created container's process become the user's program.
 
 use std::os::fd::AsFd;
+use std::sync::PoisonError;
 
 use hoist_init::page::Sync;
+use hoist_init::wire::Step;
 
 use super::exec::Target;
 use super::notify::Listener;
 use super::state::{Status, oci_state};
 use super::{Container, failure};
+use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, Kind};
 use crate::spawn::{Conversation, Event, protocol_error};
-use crate::state::Phase;
+use crate::state::{Locked, Phase};
 use crate::sys::required::{self, EVERY_CONTAINER, MEMFD_CREATE};
+
+/// The step in which a created container's init waits.
+const AWAIT_START: &str = "await-start";
 
 impl Container {
     /// Starts the user's program in a created container (runtime-spec runtime.md, "start"): the
@@ -27,6 +33,9 @@ impl Container {
 
     fn start_inner(&self) -> Result<()> {
         let locked = self.dir.lock()?;
+        if self.start_as_creator(&locked)? {
+            return Ok(());
+        }
         let (mut record, status, process) = self.current()?;
         let process = match (status, process) {
             (Status::Created, Some(process)) => process,
@@ -84,6 +93,10 @@ impl Container {
             None => Ok(()),
         };
         hand_over(&conversation, early).inspect_err(|_| self.end(&process.pidfd))?;
+        // Init is on its way to the program meanwhile, if nothing is left to find out.
+        let draft = (!hooked && !record.namespaces.is_empty())
+            .then(|| locked.draft_record(&record.started()))
+            .transpose()?;
         loop {
             match conversation.next()? {
                 Event::Sync(Sync::Start) => {
@@ -119,16 +132,13 @@ impl Container {
                 }
             }
         }
-        let argument = || {
-            let spec = self.config().ok();
-            super::first_argument(spec.as_ref().and_then(|spec| spec.process().as_ref()))
-        };
-        if let Some(error) = failure::of_container(&conversation.report, None, argument)? {
-            return Err(error);
+        self.check_executed(&conversation)?;
+        if let Some(draft) = draft {
+            draft.commit()?;
+        } else {
+            super::record_namespaces(&mut record, &process.dir);
+            locked.write_record(&record.started())?;
         }
-        super::record_namespaces(&mut record, &process.dir);
-        record.phase = Phase::Started;
-        locked.write_record(&record)?;
         let ran = if poststart {
             let state = oci_state(&record, Status::Running, pid).to_string();
             let image = self.shared.image()?;
@@ -142,6 +152,41 @@ impl Container {
             self.end(&process.pidfd);
         }
         ran
+    }
+
+    /// Starts what this value has made, in the conversation that it has had with init all along
+    /// (decision 0018): where init is all there is to talk to, and nothing is left to find out. False
+    /// where it is not so, or where init has ended, listens to somebody else or is paused.
+    fn start_as_creator(&self, locked: &Locked) -> Result<bool> {
+        let mut creation = self.creation.lock().unwrap_or_else(PoisonError::into_inner);
+        let frozen = |(cgroup, _): &(Cgroup, u64)| cgroup.is_frozen().unwrap_or(false);
+        if creation.is_none() || self.cgroup.as_ref().is_none_or(frozen) {
+            return Ok(false);
+        }
+        let Some(record) = self.dir.record()? else { return Ok(false) };
+        let plain = record.phase == Phase::Created
+            && record.check_startable().is_ok()
+            && !record.config_use.start
+            && !record.namespaces.is_empty();
+        let Some(mut conversation) = creation.take_if(|_| plain) else { return Ok(false) };
+        conversation.start()?;
+        let draft = locked.draft_record(&record.started())?;
+        let Event::End = conversation.next()? else { return Err(protocol_error()) };
+        if Step::name_of(conversation.report.read()?.code) == Some(AWAIT_START) {
+            return Ok(false);
+        }
+        self.check_executed(&conversation)?;
+        draft.commit()?;
+        Ok(true)
+    }
+
+    /// After the end of a conversation: that the user's program was executed.
+    fn check_executed(&self, conversation: &Conversation) -> Result<()> {
+        let argument = || {
+            let spec = self.config().ok();
+            super::first_argument(spec.as_ref().and_then(|spec| spec.process().as_ref()))
+        };
+        failure::of_container(&conversation.report, None, argument)?.map_or(Ok(()), Err)
     }
 
     /// Kills the first process because its start failed.

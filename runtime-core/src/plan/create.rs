@@ -62,7 +62,8 @@ pub(super) fn compile_parts(ctx: &Context<'_>) -> Result<Plan> {
 
     // Inner: in the container's namespaces, among the host's files.
     namespaces::complete(&mut plan, ctx, &opened)?;
-    if is_announced(ctx) {
+    // Who is to be started later is announced as well: the library gets its record ready meanwhile.
+    if is_announced(ctx) || (ctx.options.listener && ctx.facts.privileged) {
         plan.push("", &Step::Announce {});
     }
     session(&mut plan, ctx.facts.id, ctx.options.no_new_keyring)?;

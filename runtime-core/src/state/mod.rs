@@ -304,12 +304,17 @@ pub(crate) struct Locked {
 impl Locked {
     /// Replaces the record.
     pub(crate) fn write_record(&self, record: &Record) -> Result<()> {
-        self.write(STATE, &record.to_json()?)
+        self.draft_record(record)?.commit()
+    }
+
+    /// Writes a record that is not the container's before its [`commit`](Draft::commit).
+    pub(crate) fn draft_record(&self, record: &Record) -> Result<Draft<'_>> {
+        self.draft(STATE, &record.to_json()?)
     }
 
     /// Replaces the container's `config.json`.
     pub(crate) fn write_config(&self, json: &[u8]) -> Result<()> {
-        self.write(CONFIG, json)
+        self.draft(CONFIG, json)?.commit()
     }
 
     /// Removes the directory with all that is in it; the id is free afterwards.
@@ -331,10 +336,10 @@ impl Locked {
             })
     }
 
-    /// Writes a file so that readers see the old content or the new one, also when the program
-    /// dies. There is no fsync(2): what is recorded are processes and cgroups, and a machine
-    /// that crashes takes these along.
-    fn write(&self, name: &'static str, bytes: &[u8]) -> Result<()> {
+    /// Writes a file so that readers see the old content or, from its commit on, the new one, also
+    /// when the program dies. There is no fsync(2): what is recorded are processes and cgroups, and
+    /// a machine that crashes takes these along.
+    fn draft(&self, name: &'static str, bytes: &[u8]) -> Result<Draft<'_>> {
         let temporary = format!("{name}.new"); // one name is enough under the lock
         if bytes.len() > FILE_LIMIT {
             return Err(self.fail("write", name, Errno::FBIG));
@@ -348,8 +353,26 @@ impl Locked {
         let fd = rustix::fs::openat(&self.fd, &temporary, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| self.fail("write", name, errno))?;
         fs::File::from(fd).write_all(bytes).map_err(|e| self.io(name, &e))?;
-        rustix::fs::renameat(&self.fd, &temporary, &self.fd, name)
-            .map_err(|errno| self.fail("write", name, errno))
+        Ok(Draft { locked: self, temporary, name })
+    }
+}
+
+/// A file that is written and has not taken its place yet. Dropped, it stays where nobody looks, and
+/// the next one of its name overwrites it.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    locked: &'a Locked,
+    temporary: String,
+    name: &'static str,
+}
+
+impl Draft<'_> {
+    /// Puts it in its place.
+    pub(crate) fn commit(self) -> Result<()> {
+        let Self { locked, temporary, name } = self;
+        rustix::fs::renameat(&locked.fd, &temporary, &locked.fd, name)
+            .map_err(|errno| locked.fail("write", name, errno))
     }
 }
 

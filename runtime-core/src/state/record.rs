@@ -160,6 +160,11 @@ impl Record {
         Self { creator: None, created: String::new(), ..Self::new(id, nobody) }
     }
 
+    /// The same after its start.
+    pub(crate) fn started(&self) -> Self {
+        Self { phase: Phase::Started, ..self.clone() }
+    }
+
     /// That the container's init speaks this program's language: its creator may have been an
     /// older one.
     pub(crate) fn check_startable(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use hoist::{Bundle, CreateOptions, ErrorKind, Runtime, Signal, Status, Stdio};
+use hoist::{Bundle, Container, CreateOptions, ErrorKind, Runtime, Signal, Status, Stdio};
 use serde_json::{Value, json};
 
 use crate::case;
@@ -140,6 +140,76 @@ fn two_start_at_once() {
         threads.map(|thread| thread.join().unwrap())
     });
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    end(container);
+}
+
+/// So too if one of them is the value that has made it, which has a conversation of its own with init.
+#[test]
+fn its_creator_and_another_start_at_once() {
+    let mut case = case!();
+    case.script("sleep 1000");
+    for _ in 0..16 {
+        let container = case.create();
+        let results = std::thread::scope(|scope| {
+            let other = scope.spawn(|| case.runtime.container(&case.id).unwrap().start());
+            [container.start(), other.join().unwrap()]
+        });
+        let ([Ok(()), Err(error)] | [Err(error), Ok(())]) = &results else { panic!("{results:?}") };
+        assert_error(error, ErrorKind::WrongState, "", "already running");
+        assert_eq!(container.state().unwrap().status, Status::Running);
+        end(container);
+    }
+}
+
+/// What happens to a container between its creation and its start happens to its creator's value, too.
+#[test]
+fn a_creators_start_comes_too_late() {
+    let mut case = case!();
+    case.script("sleep 1000");
+    let other = || case.runtime.container(&case.id).unwrap();
+    let refused = |container: &Container, words: &str| {
+        assert_error(&container.start().unwrap_err(), ErrorKind::WrongState, "", words);
+    };
+    let container = case.create();
+    other().start().unwrap();
+    refused(&container, "already running");
+    refused(&other(), "already running");
+    end(container);
+
+    let container = case.create();
+    other().kill(Signal::KILL).unwrap();
+    container.wait().unwrap();
+    refused(&container, "has stopped");
+    end(container);
+
+    let container = case.create();
+    other().delete_force().unwrap();
+    assert_eq!(container.start().unwrap_err().kind(), ErrorKind::NotFound);
+    let next = case.create();
+    assert_eq!(container.start().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(next.state().unwrap().status, Status::Created);
+    end(next);
+    case.assert_nothing_left();
+}
+
+/// A creator that is gone is missed by nobody, and one that is there has one try as everybody.
+#[test]
+fn init_outlives_its_creators_value() {
+    let mut case = case!();
+    case.script("sleep 1000");
+    drop(case.create());
+    let other = case.runtime.container(&case.id).unwrap();
+    assert_eq!(other.state().unwrap().status, Status::Created);
+    other.start().unwrap();
+    end(other);
+
+    let container = case.create();
+    container.pause().unwrap();
+    let error = container.start().unwrap_err();
+    assert_error(&error, ErrorKind::WrongState, "", "in the paused state");
+    container.resume().unwrap();
+    container.start().unwrap();
+    assert_eq!(container.state().unwrap().status, Status::Running);
     end(container);
 }
 

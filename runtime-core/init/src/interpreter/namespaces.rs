@@ -157,7 +157,8 @@ impl Init {
     }
 
     /// The created state. Until the library has said that the state is on disk, its end is our
-    /// end; from then on whoever holds the state directory may connect and start us.
+    /// end; from then on it may start us as well as whoever holds the state directory and connects,
+    /// the first of them once (decision 0018).
     pub(super) fn await_start(&mut self, listener: Reg, hooks: bool) -> Outcome {
         // Among them are the host's cgroups; what is left to do needs none of them.
         self.close_registers(listener);
@@ -178,19 +179,15 @@ impl Init {
             return Err(Fail { op: Op::Receive, errno: EPROTO });
         };
         loop {
-            // Whoever had it sees its end.
-            self.control = None;
-            await_readable(listener, &signals)?;
-            let connection = match sys::accept(listener) {
-                Ok(connection) => connection,
-                // ECONNABORTED: it was gone before we came to it.
-                Err(EINTR | Errno(103)) => continue,
-                Err(errno) => return Err(Fail { op: Op::Accept, errno }),
-            };
-            await_readable(connection.raw(), &signals)?;
-            let Ok(Some(page)) = sys::receive_descriptor(connection.raw()) else { continue };
-            self.control = Some(connection);
-            if self.turn_to(&page).is_err() || self.tell(MSG_PAGE, 0, None).is_err() {
+            let creator = self.control.as_ref().map_or(-1, Fd::raw);
+            let [asked, connected] = await_readable([creator, listener], &signals)?;
+            if asked {
+                if !matches!(self.listen(), Ok(REPLY_START)) {
+                    // It is gone, or has no more to say.
+                    self.control = None;
+                    continue;
+                }
+            } else if !connected || !self.take_starter(listener, &signals)? {
                 continue;
             }
             // A starter that dies while its hooks run leaves a created container behind, which
@@ -198,9 +195,29 @@ impl Init {
             if !hooks || self.synchronize(Sync::Start as u32).is_ok() {
                 break;
             }
+            self.control = None;
         }
         sys::close(listener);
         sys::signals_unblock().at(Op::Signals)
+    }
+
+    /// Turns to who has connected, and to its page; false if that is gone again. Whom init has listened
+    /// to before, its creator, sees the end of its own connection.
+    fn take_starter(&mut self, listener: i32, signals: &Fd) -> Outcome<bool> {
+        let connection = match sys::accept(listener) {
+            Ok(connection) => connection,
+            // ECONNABORTED: it was gone before we came to it.
+            Err(EINTR | Errno(103)) => return Ok(false),
+            Err(errno) => return Err(Fail { op: Op::Accept, errno }),
+        };
+        await_readable([connection.raw(), -1], signals)?;
+        let Ok(Some(page)) = sys::receive_descriptor(connection.raw()) else { return Ok(false) };
+        self.control = Some(connection);
+        let turned = self.turn_to(&page).is_ok() && self.tell(MSG_PAGE, 0, None).is_ok();
+        if !turned {
+            self.control = None;
+        }
+        Ok(turned)
     }
 
     /// Reports on another page from now on. So a created container, which may wait for long, holds
@@ -219,12 +236,13 @@ impl Init {
     }
 }
 
-/// Waits for who starts us, or for a signal that ends us.
-fn await_readable(socket: i32, signals: &Fd) -> Outcome {
+/// Waits for who starts us, or for a signal that ends us. Says which of the sockets are readable; -1
+/// stands for none.
+fn await_readable(sockets: [i32; 2], signals: &Fd) -> Outcome<[bool; 2]> {
     loop {
-        match sys::poll_second(socket, signals.raw()) {
-            Ok(false) => return Ok(()),
-            Ok(true) => end_by(signals),
+        match sys::poll([sockets[0], sockets[1], signals.raw()]) {
+            Ok([_, _, true]) => end_by(signals),
+            Ok([first, second, _]) => return Ok([first, second]),
             Err(EINTR) => {}
             Err(errno) => return Err(Fail { op: Op::Accept, errno }),
         }

@@ -410,14 +410,12 @@ pub(crate) fn socket(domain: u32, kind: u32) -> Result<Fd> {
     call!(SOCKET, domain, kind | SOCK_CLOEXEC, 0).map(|fd| Fd(fd as i32))
 }
 
-/// Waits until one of two descriptors is readable; true for the second one.
-pub(crate) fn poll_second(first: i32, second: i32) -> Result<bool> {
-    let mut polled = [
-        PollFd { fd: first, events: POLLIN, revents: 0 },
-        PollFd { fd: second, events: POLLIN, revents: 0 },
-    ];
+/// Waits until one of the descriptors is readable, or at its end, and says which are. Negative ones
+/// never are.
+pub(crate) fn poll<const N: usize>(descriptors: [i32; N]) -> Result<[bool; N]> {
+    let mut polled = descriptors.map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
     call!(PPOLL, polled.as_mut_ptr(), polled.len(), 0, 0, 8)?;
-    Ok(polled[1].revents != 0)
+    Ok(polled.map(|polled| polled.revents != 0))
 }
 
 pub(crate) fn accept(fd: i32) -> Result<Fd> {
