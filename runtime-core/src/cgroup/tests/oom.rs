@@ -8,6 +8,9 @@ use crate::cgroup::oom::{Change, Memory, OomWatch};
 
 /// tail(1) keeps a line, however long it is, in memory. The shell lives on.
 const HOG: &str = "head -c 64000000 /dev/zero | tail -n 1 >/dev/null;";
+/// A shell that takes memory by writing to it. Where the kernel writes to what a system call was
+/// given, memory that runs out is an error (EFAULT), and nobody waits.
+const WRITER: &str = "x=x; while :; do x=$x$x; done";
 const LIMITS: &str = r#"{"memory": {"limit": 8388608, "swap": 8388608}}"#;
 
 fn limited(host: &Host, cleanup: &Cleanup<'_>) -> Cgroup {
@@ -104,7 +107,7 @@ fn v1_may_be_told_not_to_kill() {
     }));
     let request = Request { resources: Some(&resources), ..Request::default() };
     let cgroup = Cgroup::create(&host, &cleanup.paths("c"), &request).unwrap();
-    let child = Waiting::new(HOG).enter(&cgroup);
+    let child = Waiting::new(WRITER).enter(&cgroup);
     let mut watch = OomWatch::new(&cgroup, Some(pidfd(&child))).unwrap();
     let child = child.go();
     assert_eq!(next(&mut watch), Change::Oom(0));
