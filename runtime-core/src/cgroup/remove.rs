@@ -16,8 +16,9 @@ use crate::error::{ErrorKind, Result};
 
 /// How long killed processes are waited for altogether.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Attempts at a cgroup2 that says it has no processes: somebody may be making new cgroups.
-const ATTEMPTS: u32 = 16;
+/// Attempts at a cgroup2 that says it has no processes: somebody may be making new cgroups, as fast as
+/// they are removed.
+const ATTEMPTS: u32 = 1000;
 /// Between attempts at a v1 cgroup that lists no process: doubled each time, up to the limit.
 const PAUSE: Duration = Duration::from_micros(100);
 const PAUSE_LIMIT: Duration = Duration::from_millis(16);
