@@ -16,7 +16,8 @@ use crate::sys::required::MEMFD_CREATE;
 /// Only execution: `PR_SET_DUMPABLE` is set back by execve(2), but a file that can't be read
 /// makes a process not dumpable (prctl(2)), so nothing in a joined namespace can trace it.
 const MODE: Mode = Mode::XUSR.union(Mode::XGRP).union(Mode::XOTH);
-const SEALS: SealFlags =
+/// What makes a memfd's contents final.
+pub(super) const SEALS: SealFlags =
     SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
 /// The init program, ready to be executed.

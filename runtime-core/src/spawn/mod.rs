@@ -20,7 +20,7 @@ use hoist_init::page::{
     MSG_SYNC, REPLY_COMMIT, REPLY_GO, REPLY_PAGE, REPLY_START, Sync,
 };
 use hoist_init::wire::Reg;
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::sys::pidfd;
 use crate::sys::required::{self, EVERY_CONTAINER, MEMFD_CREATE};
-use image::{InitImage, write_all};
+use image::{InitImage, SEALS, write_all};
 use report::Report;
 
 const WALL: u32 = libc::__WALL.cast_unsigned();
@@ -101,10 +101,6 @@ fn spawn_error(errno: Errno) -> Error {
         _ => error,
     }
 }
-
-/// A plan's file, once it is complete.
-const SEALS: SealFlags =
-    SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
 fn plan_error(errno: Errno) -> Error {
     Error::system("put the plan into a memfd", errno).needs(MEMFD_CREATE)
