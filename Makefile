@@ -2,8 +2,8 @@
 
 SHELL := /bin/bash
 # The release binaries are static, against musl where that is to be had: .ci/release says.
-TARGET = $(eval TARGET := $(shell .ci/release target))$(TARGET)
-RELEASE = $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release
+TRIPLE = $(eval TRIPLE := $(shell .ci/release target))$(TRIPLE)
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 BINARY = $(RELEASE)/hoist
 SHIM = $(RELEASE)/containerd-shim-hoist-v2
 PREFIX ?= /usr/local
@@ -13,7 +13,7 @@ GUARD = $(BENCH) guard --hoist $(BINARY) --shim $(SHIM)
 RESULTS ?= bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build layout install unit integration lint doc deny package conformance conformance-report missing vm vm-shell vm-test bench bench-shim microbench guard guard-write man clean setup
+.PHONY: help demo test check build layout install unit integration attack lint doc deny sanitize security-report package fuzz conformance conformance-report missing vm vm-shell vm-test bench bench-shim microbench guard guard-write faults man clean setup
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ integration: ## Tests on the real kernel; what can't run says SKIP and why
 	@echo "==> integration tests (root)"
 	@.ci/integration
 
+attack: ## Play the published attacks for longer: TIME=SECONDS or ITERATIONS=N for each race, NAME=TEST, RUNTIME=PATH of another runtime
+	@.ci/setup test
+	@HOIST_ATTACK_SECONDS=$(TIME) HOIST_ATTACK_ITERATIONS=$(ITERATIONS) HOIST_ATTACK_RUNTIME=$(RUNTIME) .ci/attack $(NAME)
+
 lint: ## Formatting and clippy
 	@echo "==> cargo fmt, cargo clippy"
 	@cargo fmt --all --check
@@ -51,12 +55,24 @@ doc: ## The library's documentation, with its examples compiled and run
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	@cargo test --locked --workspace --doc --quiet
 
-deny: ## Licences, duplicate crates and sources of the dependencies
+deny: ## Licences, duplicate crates and sources of the dependencies, and what RustSec knows of them
 	@.ci/setup deny
-	@cargo deny --all-features check licenses bans sources
+	@.ci/deny
+
+sanitize: ## Miri and AddressSanitizer on what they can run: ONLY=miri|address
+	@.ci/setup test
+	@.ci/sanitize $(ONLY)
+
+security-report: ## Run the tests of advisories, then write docs/security.md from them and from docs/security/*.json
+	@.ci/setup test
+	@.ci/security
 
 package: ## Build the crates from their packages, offline and with RUSTFLAGS set
 	@.ci/package
+
+fuzz: ## Fuzz what reads data from elsewhere (conformance/fuzz), with cargo-fuzz: TIME=SECONDS for each, 60; TARGET="config wire"; RECORD=FILE
+	@.ci/setup fuzz
+	@cargo run --quiet --locked -p hoist-fuzz -- run $(addprefix --time ,$(TIME)) $(addprefix --record ,$(RECORD)) $(TARGET)
 
 conformance: ## Other people's suites: SUITE=oci|runc|hoist|containerd|docker|vm RUNTIME=runc|crun|PATH ENVIRONMENT=… TEST=PART/TITLE
 	@.ci/setup conformance
@@ -85,7 +101,7 @@ vm-test: ## Tests in a virtual machine: systemd, all of cgroup v2, AppArmor, a r
 microbench: ## criterion: loading config.json, compiling the plan and a seccomp profile, the device program
 	@cargo bench --quiet --locked -p hoist-bench --bench pure
 
-guard: build ## Count system calls, instructions, bytes and crates, and compare them with benches/budgets.toml
+guard: build ## Count system calls, instructions, bytes, crates and unsafe, and compare them with benches/budgets.toml
 	@.ci/setup guard
 	@.ci/release hoist-bench
 	@$(GUARD)
@@ -118,6 +134,10 @@ install: build ## Install both binaries, man pages and completions below PREFIX 
 	$(BINARY) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hoist
 	$(BINARY) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hoist.fish
 	[ ! -d $(DESTDIR)/etc/apparmor.d ] || install -m 0644 runtime-cli/apparmor/hoist $(DESTDIR)/etc/apparmor.d/hoist
+
+faults: build ## Kill every command and the shim after each of their system calls, and make each of these fail (two hours)
+	@.ci/setup test
+	@.ci/faults
 
 clean: ## Remove what was built
 	cargo clean

@@ -7,6 +7,7 @@ use lexopt::prelude::*;
 
 use crate::environment::Environment;
 use crate::failure::{Failure, Result};
+use crate::security::Run;
 use crate::suite::Suite;
 
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(crate) enum Arguments {
     Run(Options),
     List(Suite, Vec<String>),
     Report,
+    Security(Security),
     Missing(Vec<String>),
     Without(String, Vec<OsString>),
     Shell(Vec<OsString>),
@@ -23,6 +25,16 @@ pub(crate) enum Arguments {
     View(Environment, Vec<OsString>),
     Supervise(String),
     Facts,
+}
+
+/// What is done about docs/security.md.
+#[derive(Debug)]
+pub(crate) enum Security {
+    Write,
+    /// Name the tests that play attacks.
+    Tests,
+    /// Keep what a run has said.
+    Record(Run),
 }
 
 #[derive(Debug)]
@@ -48,6 +60,10 @@ usage:
   hoist-conformance missing [CALLS…]         hoist's own tests on kernels that lack system calls
   hoist-conformance without CALLS -- COMMAND a command on such a kernel: clone3,openat2; mount-api; all
   hoist-conformance report                   write docs/conformance.md from the results that are kept
+  hoist-conformance security                 write docs/security.md from the tests and what is recorded
+  hoist-conformance security tests           the names of the tests that play attacks
+  hoist-conformance security record NAME [--of PEER]
+                                             keep what tests say on the standard input
   hoist-conformance vm shell                 a terminal in a throw-away virtual machine
   hoist-conformance clean                    remove what was built and kept
 
@@ -106,6 +122,7 @@ pub(crate) fn parse() -> Result<Arguments> {
             Ok(Arguments::List(suite, parts))
         }
         "report" => nothing_more(&mut parser, Arguments::Report),
+        "security" => security(&mut parser),
         "clean" => nothing_more(&mut parser, Arguments::Clean),
         "facts" => nothing_more(&mut parser, Arguments::Facts),
         "missing" => {
@@ -175,6 +192,25 @@ fn options(parser: &mut lexopt::Parser) -> Result<Arguments> {
         options.runtimes.push("hoist".to_owned());
     }
     Ok(Arguments::Run(options))
+}
+
+fn security(parser: &mut lexopt::Parser) -> Result<Arguments> {
+    match operand(parser)?.as_deref() {
+        None => return Ok(Arguments::Security(Security::Write)),
+        Some("tests") => return nothing_more(parser, Arguments::Security(Security::Tests)),
+        Some("record") => {}
+        Some(word) => return Err(usage(format!("security: there is no {word:?}"))),
+    }
+    let (mut name, mut of) = (None, "hoist".to_owned());
+    while let Some(argument) = parser.next().map_err(usage)? {
+        match argument {
+            Long("of") => of = value(parser)?,
+            Value(word) if name.is_none() => name = Some(word.string().map_err(usage)?),
+            other => return Err(usage(other.unexpected())),
+        }
+    }
+    let name = name.ok_or_else(|| usage("security record: as what?"))?;
+    Ok(Arguments::Security(Security::Record(Run { name, of })))
 }
 
 fn no_suite(word: &str) -> Failure {

@@ -18,6 +18,7 @@ mod report;
 mod results;
 mod run;
 mod runtime;
+mod security;
 mod suite;
 mod supervise;
 mod tap;
@@ -28,7 +29,7 @@ mod without;
 
 use std::process::ExitCode;
 
-use args::Arguments;
+use args::{Arguments, Security};
 use cache::Cache;
 use failure::{Context, Result};
 use results::Host;
@@ -65,6 +66,9 @@ fn act(arguments: Arguments) -> Result<u8> {
         Arguments::Missing(calls) => return Ok(u8::from(!missing::run(&Cache::open()?, &calls)?)),
         Arguments::Without(calls, command) => without::run(&calls, &command)?,
         Arguments::Report => report::write(&Cache::open()?)?,
+        Arguments::Security(Security::Write) => security::write()?,
+        Arguments::Security(Security::Tests) => security::tests()?.iter().for_each(console::line),
+        Arguments::Security(Security::Record(run)) => security::record(&run)?,
         Arguments::Shell(arguments) => return vm::shell(&Cache::open()?, &arguments),
         Arguments::Clean => Cache::open()?.clean()?,
         Arguments::View(environment, arguments) => environment::enter(environment, &arguments)?,

@@ -135,3 +135,11 @@ fn rank(runtime: &str) -> (usize, String) {
     let known = ["hoist", "runc", "crun"].iter().position(|name| *name == runtime);
     (known.unwrap_or(usize::MAX), runtime.to_owned())
 }
+/// The day, as records have it.
+pub(crate) fn today() -> String {
+    let output = std::process::Command::new("date").args(["-u", "+%F"]).output();
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}

@@ -9,7 +9,7 @@ use crate::console::{self, Status};
 use crate::environment::{Environment, this_program_in};
 use crate::expected::{Expected, Surprises};
 use crate::failure::{Context, Failure, Result, UNAVAILABLE};
-use crate::results::{Counts, Host, Outcome, Results, Run, Test};
+use crate::results::{Counts, Host, Outcome, Results, Run, Test, today};
 use crate::runtime::Runtime;
 use crate::suite::{Setting, Suite, Unit, own_in_vm};
 
@@ -339,14 +339,6 @@ fn host(environment: Environment) -> Result<Host> {
         return Err(failure.with_status(status.unwrap_or(1)));
     }
     serde_json::from_slice(&output.stdout).context("facts")
-}
-
-fn today() -> String {
-    let output = std::process::Command::new("date").args(["-u", "+%F"]).output();
-    output.map_or_else(
-        |_| String::new(),
-        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    )
 }
 
 /// The table, and the line that tells how many.

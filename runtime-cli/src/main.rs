@@ -1,12 +1,16 @@
 //! hoist: an OCI container runtime, a drop-in for runc.
 
 #![forbid(unsafe_code)]
+// As a library, in which nothing but that is used.
+#![cfg_attr(feature = "fuzz", allow(dead_code))]
 
 mod args;
 mod columns;
 mod commands;
 mod failure;
 mod foreground;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod integer;
 mod launch;
 mod log;

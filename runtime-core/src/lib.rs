@@ -38,6 +38,9 @@ mod cgroup;
 mod children;
 mod container;
 mod error;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod hooks;
 mod intel_rdt;
 mod netdevice;

@@ -155,6 +155,36 @@ impl fmt::Display for Signal {
     }
 }
 
+/// What is fuzzed.
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz {
+    use super::{RTMAX, Signal};
+    use crate::error::ErrorKind;
+
+    /// A signal as a user names it.
+    pub fn signal(data: &[u8]) {
+        let Ok(text) = std::str::from_utf8(data) else { return };
+        match text.parse::<Signal>() {
+            Ok(signal) => {
+                let number = signal.number();
+                assert!((0..=RTMAX).contains(&number), "{text:?} is {number}");
+                assert_eq!(Signal::from_number(number).ok(), Some(signal));
+                // Two numbers are glibc's own and have no name, nor has 0.
+                let named = signal.to_string().parse().ok();
+                assert!(named == Some(signal) || [0, 32, 33].contains(&number), "{text:?}");
+                // Nothing is read into a text that isn't there.
+                let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+                let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+                assert!(
+                    is_number || text.bytes().any(|byte| byte.is_ascii_alphabetic()),
+                    "{text:?}"
+                );
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidArgument),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,8 +16,8 @@ use std::io::{Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::trace::{Stop, Then, reap_all, step_of, trace};
-use harness::{Lab, again, finish};
+use harness::trace::{At, Stop, Then, reap_all, step_of, trace};
+use harness::{Lab, UNIFIED, again, finish};
 use hoist::{
     Bundle, Container, CreateOptions, ErrorKind, ExecOptions, Result, Runtime, Status,
     Stdio as ContainerStdio,
@@ -114,10 +114,6 @@ fn init_killed_during_run_on_cgroup_v2() {
     run_through(UNIFIED, "run", "init");
 }
 
-/// A fresh cgroup2 in a mount namespace of its own, where there isn't one already.
-const UNIFIED: &str = r#"exec unshare --mount sh -c '
-    { [ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup; } && exec "$@"' sh "$@""#;
-
 fn run(scenario: &str, victim: &str) {
     run_through(r#"exec "$@""#, scenario, victim);
 }
@@ -191,7 +187,7 @@ impl Test {
         let mut known = BTreeMap::new();
         self.prepare();
         let status = self.traced(|stop| {
-            if stop.first && self.victim_is_init {
+            if stop.at == At::Exit || stop.first && self.victim_is_init {
                 return Then::GoOn;
             }
             let next = i32::try_from(known.len()).expect("few processes");
@@ -211,7 +207,7 @@ impl Test {
         let mut count = 0;
         let mut reached = false;
         let status = self.traced(|stop| {
-            if stop.first && self.victim_is_init {
+            if stop.at == At::Exit || stop.first && self.victim_is_init {
                 return Then::GoOn;
             }
             count += 1;
@@ -291,7 +287,7 @@ impl Test {
         let mut stdin = helper.stdin.take().expect("a pipe");
         let pid = i32::try_from(helper.id()).expect("a pid");
         let begin = || stdin.write_all(b"g").expect("tell the helper");
-        trace(pid, i32::from_ne_bytes(thread), begin, decide);
+        trace(pid, &[i32::from_ne_bytes(thread)], begin, decide);
         helper.wait().expect("the helper's end")
     }
 

@@ -4,9 +4,14 @@
 //! all the containers of a pod, and prints its socket's address; there containerd calls the task service
 //! over ttrpc. No runtime binary is executed: containers are made by the library, in this process.
 
+// As a library, in which nothing but that is used.
+#![cfg_attr(feature = "fuzz", allow(dead_code))]
+
 mod args;
 mod delete;
 mod failure;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod info;
 mod io;
 mod log;

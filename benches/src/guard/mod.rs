@@ -1,5 +1,5 @@
 //! The guard: what hoist costs, counted in a way that noise can't touch, against what it may cost:
-//! system calls, instructions, the size of the binaries, the crates in them.
+//! system calls, instructions, the size of the binaries, the crates in them; and how much of it is `unsafe`.
 
 mod budgets;
 mod bytes;
@@ -11,6 +11,7 @@ mod strace;
 #[allow(unsafe_code, reason = "unshare(2)")]
 mod sys;
 mod table;
+mod unsafe_code;
 
 use std::ffi::OsString;
 use std::fs;
@@ -160,6 +161,7 @@ fn count(options: &Options, logs: &Path) -> Result<Counted> {
     counted.counts.extend(instructions::count(logs)?);
     counted.counts.extend(bytes::count(&options.hoist, &options.shim)?);
     counted.counts.extend(crates::count()?);
+    counted.counts.extend(unsafe_code::count()?);
     Ok(counted)
 }
 

@@ -1,11 +1,12 @@
 //! The signals that this program gets, as a descriptor: signalfd(2).
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Context, Result};
 
 /// SIGWINCH, which is about our terminal and not for the process.
 pub(super) const WINDOW_CHANGE: i32 = Signal::SIGWINCH as i32;
@@ -29,7 +30,8 @@ impl Signals {
                 SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             })
             .map(Self)
-            .map_err(|errno| Failure::new(format!("take signals: {}", errno.desc().to_lowercase())))
+            .map_err(io::Error::from)
+            .context("take signals")
     }
 
     /// The number of the next signal that waits.

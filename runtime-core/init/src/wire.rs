@@ -489,11 +489,12 @@ steps! {
     /// Gets what masked paths are covered with: the host's `/dev/null`, opened and checked, and for
     /// the first directory an empty read-only tmpfs with this label.
     33 OpenMasks "open-masks" { label: &'a CStr, }
-    /// Covers a path inside the root, if it exists: a file by `/dev/null`, a directory by an
-    /// empty one.
-    34 MaskPath "mask-path" { path: &'a CStr, }
-    /// Makes a path inside the root read-only, if it exists, with all mounts below.
-    35 ReadonlyPath "readonly-path" { path: &'a CStr, }
+    /// Covers a path inside the root, or inside the mount in `within`, if it exists: a file by
+    /// `/dev/null`, a directory by an empty one.
+    34 MaskPath "mask-path" { path: &'a CStr, within: Reg, }
+    /// Makes a path inside the root, or inside the mount in `within`, read-only, if it exists, with
+    /// all mounts below.
+    35 ReadonlyPath "readonly-path" { path: &'a CStr, within: Reg, }
     /// A cgroup namespace whose root is the container's own cgroup, cgroup_namespaces(7).
     36 UnshareCgroup "unshare-cgroup" {}
     /// Makes [`Reg::ROOT`] the root: pivot_root(2) with the old root detached.

@@ -117,15 +117,21 @@ impl Dir {
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(errno),
         };
-        let mut child = self.child(name)?;
-        if made {
+        if !made {
+            return Ok((self.child(name)?, false));
+        }
+        let ready = || {
+            let child = self.child(name)?;
             let stat = rustix::fs::fstat(&child.fd)?;
             if stat.st_mode & 0o7777 != mode.as_raw_mode() {
                 rustix::fs::fchmod(&child.fd, mode)?;
             }
-            child.inode = Some(stat.st_ino);
-        }
-        Ok((child, made))
+            Ok((Self { inode: Some(stat.st_ino), ..child }, true))
+        };
+        ready().inspect_err(|_| {
+            // Nobody else knows that it was made here.
+            let _ = self.rmdir(name);
+        })
     }
 
     /// Removes a child that has no children and no processes.

@@ -107,8 +107,8 @@ impl Host {
             let unified = Hierarchy::unified(MOUNTPOINT, top);
             return Ok(Self::new(Mode::Unified, None, Some(unified), vec![].into(), manager));
         }
-        let unified = match open_mount(Some(&top), HYBRID_MOUNTPOINT) {
-            Ok(dir) if is_cgroup2(&dir)? => Some(Hierarchy::unified(HYBRID_MOUNTPOINT, dir)),
+        let unified = match open_mount(Some(&top), HYBRID_MOUNTPOINT)? {
+            Some(dir) if is_cgroup2(&dir)? => Some(Hierarchy::unified(HYBRID_MOUNTPOINT, dir)),
             _ => None,
         };
         let mode = if unified.is_some() { Mode::Hybrid } else { Mode::Legacy };
@@ -134,7 +134,8 @@ impl Host {
         if let Some(legacy) = self.legacy.get() {
             return Ok(legacy);
         }
-        let found = legacy_hierarchies(self.top.as_ref(), &read_proc("/proc/self/mountinfo")?);
+        let mountinfo = read_proc("/proc/self/mountinfo")?;
+        let found = legacy_hierarchies(self.top.as_ref(), &mountinfo)?;
         if found.is_empty() {
             return Err(Error::new(ErrorKind::Unsupported, "no cgroup hierarchy is mounted")
                 .with_file(MOUNTPOINT));
@@ -208,8 +209,8 @@ impl Host {
         if let Some(dir) = opened.iter().find(|dir| dir.path() == Path::new(&location.mountpoint)) {
             return Ok(dir.clone());
         }
-        match open_mount(self.top.as_ref(), &location.mountpoint) {
-            Ok(dir) if known.is_none() && magic(&dir)? == CGROUP_SUPER_MAGIC => {
+        match open_mount(self.top.as_ref(), &location.mountpoint)? {
+            Some(dir) if known.is_none() && magic(&dir)? == CGROUP_SUPER_MAGIC => {
                 let dir = Arc::new(dir);
                 opened.push(dir.clone());
                 Ok(dir)
@@ -243,12 +244,21 @@ impl Hierarchy {
     }
 }
 
-/// Opens the place where a hierarchy is mounted: by custom, right below `top`.
-fn open_mount(top: Option<&Dir>, mountpoint: &str) -> std::result::Result<Dir, Errno> {
+/// Opens the place where a hierarchy may be mounted: by custom, right below `top`. `None` if there is
+/// nothing that can be reached. That there are no descriptors left, say, is no answer: a container
+/// must not be made without a hierarchy's limits for that.
+fn open_mount(top: Option<&Dir>, mountpoint: &str) -> Result<Option<Dir>> {
     let name = mountpoint.strip_prefix(MOUNTPOINT).and_then(|rest| rest.strip_prefix('/'));
-    match (top, name) {
+    let opened = match (top, name) {
         (Some(top), Some(name)) if !name.contains('/') => top.mounted(name),
         _ => Dir::open_mount(Path::new(mountpoint)),
+    };
+    match opened {
+        Ok(dir) => Ok(Some(dir)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(Error::system("open the cgroup hierarchy", errno)
+            .with_kind(ErrorKind::Cgroup)
+            .with_file(mountpoint)),
     }
 }
 
@@ -270,7 +280,7 @@ fn read_proc(path: &str) -> Result<String> {
 
 /// The v1 hierarchies that can be reached. A line of mountinfo may be about a mount that another
 /// one covers: so the device number of what is there now decides. Each place is looked at once.
-fn legacy_hierarchies(top: Option<&Dir>, mountinfo: &str) -> Vec<Hierarchy> {
+fn legacy_hierarchies(top: Option<&Dir>, mountinfo: &str) -> Result<Vec<Hierarchy>> {
     let mut found: Vec<(Hierarchy, Device)> = Vec::new();
     for mount in mountinfo.lines().filter_map(LegacyMount::parse) {
         let same_place = |(other, _): &&mut (Hierarchy, _)| other.mountpoint == mount.mountpoint;
@@ -286,15 +296,16 @@ fn legacy_hierarchies(top: Option<&Dir>, mountinfo: &str) -> Vec<Hierarchy> {
         if found.iter().any(known) && !by_custom {
             continue;
         }
-        let Ok(dir) = open_mount(top, &mount.mountpoint) else { continue };
-        if rustix::fs::fstat(&dir).map(|stat| device(stat.st_dev)) != Ok(mount.device) {
+        let Some(dir) = open_mount(top, &mount.mountpoint)? else { continue };
+        let stat = rustix::fs::fstat(&dir).map_err(|errno| dir.error("stat", "", errno))?;
+        if device(stat.st_dev) != mount.device {
             continue;
         }
         found.retain(|other| !known(other));
         let LegacyMount { device, controllers, mountpoint, root } = mount;
         found.push((Hierarchy { controllers, mountpoint, root, dir: dir.into() }, device));
     }
-    found.into_iter().map(|(hierarchy, _)| hierarchy).collect()
+    Ok(found.into_iter().map(|(hierarchy, _)| hierarchy).collect())
 }
 
 /// A device's major and minor number.
@@ -403,7 +414,7 @@ mod tests {
     fn what_is_on_top_counts() {
         let real = read_proc("/proc/self/mountinfo").unwrap();
         let found = |mountinfo: &str| -> Vec<_> {
-            let found = legacy_hierarchies(None, mountinfo).into_iter();
+            let found = legacy_hierarchies(None, mountinfo).unwrap().into_iter();
             found.map(|one| (one.controllers, one.mountpoint, one.root)).collect()
         };
         let expected = found(&real);

@@ -14,6 +14,8 @@ mod devices;
 mod dir;
 mod events;
 mod freezer;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod host;
 mod kill;
 mod limits;

@@ -1,11 +1,11 @@
 //! exec: one more process in a container that runs.
 
 use std::borrow::Cow;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hoist_init::page::Sync;
-use oci_spec::runtime::{Hook, LinuxNamespaceType, Process as ProcessSpec, Spec};
+use oci_spec::runtime::{Capability, Hook, LinuxNamespaceType, Process as ProcessSpec, Spec};
 use rustix::io::Errno;
 
 use super::notify::Listener;
@@ -264,11 +264,17 @@ impl Target<'_> {
         } else {
             None
         };
+        // Inner is born with it, and who may trace inner can take it before it is closed: `..` must
+        // not lead to the host (CVE-2016-9962).
+        let detached = match placed.v2_dir {
+            Some(directory) if may_be_traced(self.spec) => Some(detached(directory)?),
+            _ => None,
+        };
         let given = |what: &Passed| -> Result<BorrowedFd<'_>> {
             match what {
                 Passed::ConsoleSocket => options.console_socket.as_ref().map(AsFd::as_fd),
                 Passed::Process => Some(self.pidfd),
-                Passed::CgroupDir => placed.v2_dir,
+                Passed::CgroupDir => detached.as_ref().map(AsFd::as_fd).or(placed.v2_dir),
                 Passed::CgroupTasks(n) => placed.v1_tasks.get(*n as usize).map(AsFd::as_fd),
                 Passed::CgroupNamespace => cgroup_namespace.as_ref().map(AsFd::as_fd),
                 Passed::StartListener | Passed::IdMap(_) => None,
@@ -311,6 +317,23 @@ impl Target<'_> {
         }
         Ok(Joined { plan, conversation })
     }
+}
+
+/// Whether the container's processes may have CAP_SYS_PTRACE over those that join it.
+fn may_be_traced(spec: &Spec) -> bool {
+    let process = spec.process().as_ref();
+    let sets = process.and_then(|process| process.capabilities().as_ref());
+    let bounding = sets.and_then(|sets| sets.bounding().as_ref());
+    let ptrace = bounding.is_some_and(|set| set.contains(&Capability::SysPtrace));
+    ptrace && !Namespaces::of(spec).has(LinuxNamespaceType::User)
+}
+
+/// A directory as the root of a mount that is nowhere.
+fn detached(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
+    use rustix::mount::OpenTreeFlags as Flags;
+    let flags = Flags::OPEN_TREE_CLONE | Flags::OPEN_TREE_CLOEXEC | Flags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(directory, c"", flags)
+        .map_err(|errno| Error::system("clone the mount of the container's cgroup", errno))
 }
 
 fn is(error: &Error, errno: Errno) -> bool {

@@ -17,6 +17,8 @@ const DURING_INIT: &str = "unable to start container process: error during conta
 /// The step that leads to the user's program, if it is executed at all.
 const EXECUTE: &str = "execute";
 const FIND: &str = "find-program";
+/// Where there is none yet.
+const BEGINNING: &str = "start";
 
 /// What went wrong according to the page, if anything did. Called after the conversation's end.
 ///
@@ -27,7 +29,7 @@ pub(crate) fn of(
     argument: impl Fn() -> String,
 ) -> Result<Option<Error>> {
     let snapshot = report.read()?;
-    let name = Step::name_of(snapshot.code).unwrap_or("start");
+    let name = Step::name_of(snapshot.code).unwrap_or(BEGINNING);
     let planned = plan.and_then(|plan| plan.step(snapshot.step)).filter(|step| step.name() == name);
     let mut pointer =
         planned.map_or_else(|| well_known_pointer(name), |step| step.pointer()).to_owned();
@@ -165,8 +167,10 @@ fn plain(errno: Errno) -> String {
 }
 
 fn died(snapshot: &Snapshot, name: &'static str, pointer: String) -> Error {
-    let who = if snapshot.inner { "the container's first process" } else { "hoist-init" };
-    let error = Error::new(ErrorKind::Step, format!("{who} was killed"))
+    let who = if snapshot.inner { "the new process" } else { "hoist-init" };
+    // Before it has the page, it can't tell what it failed at.
+    let what = if name == BEGINNING { "could not begin, or was killed" } else { "was killed" };
+    let error = Error::new(ErrorKind::Step, format!("{who} {what}"))
         .with_step(snapshot.step, name)
         .with_hint("is the memory limit too small, or has somebody killed it?");
     if pointer.is_empty() { error } else { error.with_pointer(pointer) }

@@ -67,9 +67,15 @@ fn look(shared: &Shared, proc: &Proc, record: &Record) -> Result<Found> {
     if frozen.unwrap_or(false) {
         return Ok((Status::Paused, Some(process)));
     }
-    // Somebody who started it may have died before writing that down.
-    let created = record.phase == Phase::Created && process.dir.is_init()?;
-    Ok((if created { Status::Created } else { Status::Running }, Some(process)))
+    if record.phase != Phase::Created {
+        return Ok((Status::Running, Some(process)));
+    }
+    if process.dir.is_init()? {
+        return Ok((Status::Created, Some(process)));
+    }
+    // Somebody who started it may have died before writing that down; or it has ended meanwhile, and
+    // what ends has no executable any more.
+    find(proc, record)
 }
 
 /// The first process, if it exists; whether it is created, paused or running is all one, and

@@ -81,7 +81,7 @@ pub(super) fn compile_parts(ctx: &Context<'_>) -> Result<Plan> {
         plan.push("/hooks", &Step::Sync { point: Sync::Hooks as u32 });
     }
     rootfs::working_directory(&mut plan, ctx)?;
-    rootfs::mask(&mut plan, ctx)?;
+    rootfs::mask(&mut plan, ctx, &mounts)?;
 
     // In the container's root.
     rootfs::enter(&mut plan, ctx)?;

@@ -9,10 +9,14 @@
 //! and show what comes out.
 
 mod builder;
+#[cfg(any(test, feature = "fuzz"))]
+mod check;
 mod context;
 mod create;
 mod devices;
 mod exec;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod helper;
 mod mounts;
 mod namespaces;

@@ -1,13 +1,14 @@
 //! The root filesystem: bound onto itself, masked, made the root and sealed.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 
-use hoist_init::wire::Step;
+use hoist_init::wire::{Reg, Step};
 use libc::{MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
 
 use super::builder::{Builder, path, text};
 use super::context::Context;
-use super::mounts::clean;
+use super::mounts::{self, Entry, clean};
 use crate::error::{Error, Result};
 
 /// What `rootfsPropagation` means for the mounts of a new mount namespace.
@@ -90,7 +91,7 @@ pub(super) fn open(plan: &mut Builder, ctx: &Context<'_>) -> Result<()> {
 
 /// `readonlyPaths`, then `maskedPaths`. It is done before the root changes, because what covers
 /// the masked ones is the host's.
-pub(super) fn mask(plan: &mut Builder, ctx: &Context<'_>) -> Result<()> {
+pub(super) fn mask(plan: &mut Builder, ctx: &Context<'_>, mounts: &[Entry]) -> Result<()> {
     let Some(linux) = ctx.linux() else { return Ok(()) };
     let readonly = linux.readonly_paths().as_deref().unwrap_or_default();
     let masked = linux.masked_paths().as_deref().unwrap_or_default();
@@ -100,8 +101,8 @@ pub(super) fn mask(plan: &mut Builder, ctx: &Context<'_>) -> Result<()> {
         }
     }
     for (pointer, name) in distinct("/linux/readonlyPaths", readonly) {
-        let name = text(name, &pointer)?;
-        plan.push(pointer, &Step::ReadonlyPath { path: &name });
+        let (name, within) = found_in(mounts, name, &pointer)?;
+        plan.push(pointer, &Step::ReadonlyPath { path: &name, within });
     }
     if !masked.is_empty() {
         let label = ctx.mount_label().map(|label| format!("context={label}")).unwrap_or_default();
@@ -109,10 +110,18 @@ pub(super) fn mask(plan: &mut Builder, ctx: &Context<'_>) -> Result<()> {
         plan.push("/linux/maskedPaths", &Step::OpenMasks { label: &label });
     }
     for (pointer, name) in distinct("/linux/maskedPaths", masked) {
-        let name = text(name, &pointer)?;
-        plan.push(pointer, &Step::MaskPath { path: &name });
+        let (name, within) = found_in(mounts, name, &pointer)?;
+        plan.push(pointer, &Step::MaskPath { path: &name, within });
     }
     Ok(())
+}
+
+/// A path to be covered: in a mount of its own, or in the root.
+fn found_in(mounts: &[Entry], name: &str, pointer: &str) -> Result<(CString, Reg)> {
+    match mounts::holder(mounts, &clean(name)) {
+        Some((mount, rest)) => Ok((text(rest, pointer)?, mount)),
+        None => Ok((text(name, pointer)?, Reg::NONE)),
+    }
 }
 
 /// The paths with their pointers; what covers itself once is enough.

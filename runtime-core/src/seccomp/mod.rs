@@ -16,8 +16,12 @@
 mod arch;
 mod assemble;
 mod cache;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod graph;
 mod hash;
+#[cfg(any(test, feature = "fuzz"))]
+mod model;
 mod policy;
 mod rules;
 mod search;

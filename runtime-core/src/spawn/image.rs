@@ -54,18 +54,22 @@ impl InitImage {
     /// The descriptor to execute, after a check that it is still what was made: in a program
     /// that embeds hoist, somebody may have closed it and the number may be another file's.
     pub(crate) fn checked(&self) -> Result<BorrowedFd<'_>> {
-        let same = match self.kind {
-            Kind::ReadOnlyMount => true,
-            Kind::Sealed { inode } => {
-                rustix::fs::fcntl_get_seals(&self.file).is_ok_and(|seals| seals.contains(SEALS))
-                    && rustix::fs::fstat(&self.file).is_ok_and(|stat| stat.st_ino == inode)
-            }
-        };
-        if same {
-            return Ok(self.file.as_fd());
+        match self.is_same() {
+            Ok(true) => Ok(self.file.as_fd()),
+            // EINVAL: a file that can't have seals.
+            Ok(false) | Err(Errno::BADF | Errno::INVAL) => Err(Error::system(
+                "the init program's descriptor is not hoist's any more",
+                Errno::BADF,
+            )
+            .with_hint("another part of this program closed a descriptor that it doesn't own")),
+            Err(errno) => Err(Error::system("look at the init program's descriptor", errno)),
         }
-        Err(Error::system("the init program's descriptor is not hoist's any more", Errno::BADF)
-            .with_hint("another part of this program closed a descriptor that it doesn't own"))
+    }
+
+    fn is_same(&self) -> rustix::io::Result<bool> {
+        let Kind::Sealed { inode } = self.kind else { return Ok(true) };
+        Ok(rustix::fs::fcntl_get_seals(&self.file)?.contains(SEALS)
+            && rustix::fs::fstat(&self.file)?.st_ino == inode)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The configuration that `hoist spec` writes.
 //!
 //! The text itself is the source, since oci-spec's types would neither keep the order of the
-//! members that users know nor that of the capabilities. Its content is that of `runc spec`.
+//! members that users know nor that of the capabilities. Its content is that of `runc spec`, and what
+//! engines mask since: the processor's power (GHSA-7ww5-4wqc-m92c).
 
 use oci_spec::runtime::Spec;
 
@@ -85,6 +86,22 @@ mod tests {
                 let bundle = Bundle::from_spec("/", spec).unwrap();
                 assert!(bundle.warnings().is_empty(), "{:?}", bundle.warnings());
             }
+        }
+    }
+
+    /// GHSA-7ww5-4wqc-m92c (containerd): `/sys/devices/virtual/powercap` was readable: how much power the
+    /// processor takes tells of others' secrets (PLATYPUS, CVE-2020-8694).
+    /// Seen to fail: with `runc spec`'s masked paths, which were hoist's, too.
+    #[test]
+    fn ghsa_7ww5_4wqc_m92c_the_processors_power_is_masked() {
+        for form in [DefaultSpec::default(), DefaultSpec::default().rootless(1000, 1000)] {
+            let spec = form.spec();
+            let masked = spec.linux().as_ref().and_then(|linux| linux.masked_paths().as_ref());
+            let masked = masked.expect("masked paths");
+            assert!(
+                masked.iter().any(|path| path == "/sys/devices/virtual/powercap"),
+                "{masked:?}"
+            );
         }
     }
 

@@ -11,13 +11,17 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use super::{lenient, letter_case};
+use super::{given_twice, lenient, letter_case};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Parses `config.json`; the strings are warnings about what was left out.
 pub(super) fn parse(text: &[u8]) -> Result<(Box<Spec>, Vec<String>)> {
     let (spec, warnings) = match serde_json::from_slice::<Box<Spec>>(text) {
-        Ok(spec) if lenient::may_lack_pids_limit(&spec) || letter_case::differs(text) => {
+        Ok(spec)
+            if lenient::may_lack_pids_limit(&spec)
+                || letter_case::differs(text)
+                || given_twice::in_a_map(&spec, text) =>
+        {
             parse_slowly(text, None)?
         }
         Ok(spec) => (spec, Vec::new()),
@@ -36,7 +40,7 @@ pub(super) fn parse(text: &[u8]) -> Result<(Box<Spec>, Vec<String>)> {
 
 #[cold]
 #[inline(never)] // it would be most of the code and of the stack of who hardly ever calls it
-fn parse_slowly(
+pub(super) fn parse_slowly(
     text: &[u8],
     first: Option<&serde_json::Error>,
 ) -> Result<(Box<Spec>, Vec<String>)> {

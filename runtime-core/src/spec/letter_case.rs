@@ -106,14 +106,30 @@ fn join(members: &mut Map<String, Value>, name: &str, value: Value, pointer: &st
 }
 
 /// Whether an object called `resources` in this JSON, which is known to be valid, has a member
-/// whose name [`normalize`] would change.
+/// whose name [`normalize`] would change. A name that is written with escapes can't be told as it stands.
 pub(super) fn differs(text: &[u8]) -> bool {
+    if has_escaped_name(text) {
+        return true;
+    }
     const START: &[u8] = b"\"resources\"";
     let mut rest = text;
     while let Some(at) = json::find(rest, START) {
         rest = rest.get(at + START.len()..).unwrap_or_default();
         if names(rest).any(|name| std::str::from_utf8(name).is_ok_and(|name| known(name).is_some()))
         {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a member's name is written with an escape. No backslash is anywhere but in a string.
+fn has_escaped_name(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        let string = rest.get(at..).unwrap_or_default();
+        rest = string.get(end_of_string(string) + 1..).unwrap_or_default();
+        if after(rest, b':').is_some() {
             return true;
         }
     }
@@ -179,6 +195,9 @@ mod tests {
             (r#"{"resources": 1, "linux": {"resources": {}, "CPU": {}}}"#, false),
             (r#"{"annotations": {"a": "\"resources\": {\"CPU\": 1}"}}"#, false),
             (r#"{"resources": {"hugepageLimits": [{"pagesize": "2MB"}]}}"#, true),
+            (r#"{"resources": {"\u0043PU": {"shares": 1}}}"#, true),
+            (r#"{"resour\u0063es": {"CPU": {"shares": 1}}}"#, true),
+            (r#"{"resources": {}, "env": ["a=\"b\":", "\\"], "x": "\u003c"}"#, false),
             (r#"{"resources"#, false),
             (r#"{"resources": {"CPU"#, false),
         ] {

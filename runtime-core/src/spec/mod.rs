@@ -7,6 +7,9 @@
 mod bundle;
 mod default;
 mod features;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
+mod given_twice;
 pub(crate) mod id_list;
 mod json;
 mod lenient;

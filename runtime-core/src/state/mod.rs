@@ -13,6 +13,8 @@
 //! without `state.json` is that of a creation which has done nothing yet, or of a deletion that
 //! has done everything else: to delete it is to remove it.
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod record;
 mod remove;
 mod socket;

@@ -45,7 +45,7 @@ impl Insn {
     }
 
     /// The destination register and the source register.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) const fn registers(self) -> (u8, u8) {
         let (low, high) = (self.registers & 0xf, self.registers >> 4);
         if cfg!(target_endian = "little") { (low, high) } else { (high, low) }

@@ -14,9 +14,18 @@ use crate::common::{PATIENCE, mountinfo, skip};
 
 const TOP: &str = "/sys/fs/cgroup";
 
-/// The modules that are run in every view; the last one is the conformance tests'.
-const MODULES: [&str; 6] =
-    ["device_rules::", "hostile::", "limits::", "placing::", "removal::", "oracle::"];
+/// The modules that are run in every view: the containers' tests', the attacks' and the conformance
+/// tests'.
+const MODULES: [&str; 8] = [
+    "device_rules::",
+    "hostile::",
+    "limits::",
+    "placing::",
+    "removal::",
+    "cgroup_escapes::",
+    "device_escapes::",
+    "oracle::",
+];
 
 /// True where there is nothing but cgroup2.
 pub(crate) fn unified() -> bool {

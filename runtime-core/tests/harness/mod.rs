@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub(crate) mod deny;
+pub(crate) mod points;
 pub(crate) mod trace;
+pub(crate) mod watchdog;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,6 +19,10 @@ use std::time::{Duration, Instant};
 use hoist::{DefaultSpec, Runtime};
 use serde_json::{Value, json};
 
+/// A fresh cgroup2 in a mount namespace of its own, where there isn't one already: for [`again`].
+pub(crate) const UNIFIED: &str = r#"exec unshare --mount sh -c '
+    { [ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup; } && exec "$@"' sh "$@""#;
+
 /// Says that a test can't run here, and why.
 pub(crate) fn skip(name: &str, reason: &str) {
     println!("SKIP {name}: {reason}");
@@ -29,6 +35,7 @@ pub(crate) fn skip(name: &str, reason: &str) {
 
 /// A directory of its own with a bundle and a place for state. Dropping it removes the
 /// containers that are left, and then the directory.
+#[derive(Debug)]
 pub(crate) struct Lab {
     dir: PathBuf,
     name: String,

@@ -4,6 +4,8 @@
 //! server inherits: there is no moment at which it has the wrong one, and nothing to undo.
 
 mod answer;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod group;
 mod place;
 mod request;

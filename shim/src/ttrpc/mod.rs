@@ -3,6 +3,8 @@
 //! Only unary calls: that is all that the task service and the events service have.
 
 mod frames;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod server;
 
 pub(crate) use frames::{Arrival, Frame, Frames, Kind};

@@ -67,6 +67,7 @@ fn with_container(test: &str, disturb: impl FnOnce(&Task)) {
     assert_eq!(containerd.left(), [""; 0]);
 }
 
+/// Attack: a client at the shim's socket sends noise.
 #[test]
 fn noise() {
     with_container("noise", |task| {
@@ -84,6 +85,7 @@ fn noise() {
     });
 }
 
+/// Attack: clients leave their calls half sent, each at another byte.
 #[test]
 fn halves() {
     with_container("halves", |task| {
@@ -106,6 +108,7 @@ fn halves() {
     });
 }
 
+/// Attack: a client sends a call byte by byte, and a hundred at once.
 #[test]
 fn byte_by_byte_and_at_once() {
     with_container("byte_by_byte_and_at_once", |task| {
@@ -122,7 +125,7 @@ fn byte_by_byte_and_at_once() {
     });
 }
 
-/// A client that has closed its side for writing still gets the answer that it waits for, or an end.
+/// Attack: a client closes its side for writing, and still gets the answer that it waits for, or an end.
 #[test]
 fn half_closed() {
     with_container("half_closed", |task| {
@@ -134,7 +137,7 @@ fn half_closed() {
     });
 }
 
-/// More than the four megabytes of ttrpc: refused, before memory is taken for it.
+/// Attack: a client announces more than the four megabytes of ttrpc: refused, before memory is taken for it.
 #[test]
 fn oversized() {
     with_container("oversized", |task| {
@@ -153,6 +156,7 @@ fn oversized() {
     });
 }
 
+/// Attack: a client calls services and methods that there are not.
 #[test]
 fn unknown_names() {
     with_container("unknown_names", |task| {
@@ -182,6 +186,7 @@ fn both_versions() {
     });
 }
 
+/// Attack: a client's messages are none, in a frame that is one.
 #[test]
 fn wrong_contents() {
     with_container("wrong_contents", |task| {
@@ -208,7 +213,7 @@ fn wrong_contents() {
     });
 }
 
-/// Frames of streams, answers, even and old numbers: none of them is a call of ours.
+/// Attack: a client sends frames of streams, answers, even and old numbers: none of them is a call of ours.
 #[test]
 fn wrong_frames() {
     with_container("wrong_frames", |task| {
@@ -235,7 +240,7 @@ fn wrong_frames() {
     });
 }
 
-/// It asks and asks, and never reads.
+/// Attack: a client asks and asks, and never reads.
 #[test]
 fn a_client_that_never_reads() {
     with_container("a_client_that_never_reads", |task| {
@@ -251,6 +256,7 @@ fn a_client_that_never_reads() {
     });
 }
 
+/// Attack: ten thousand clients stay connected.
 #[test]
 fn ten_thousand_connections() {
     with_container("ten_thousand_connections", |task| {

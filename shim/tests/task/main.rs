@@ -11,10 +11,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod attacks;
 mod away;
 mod calls;
 mod death;
 mod exec;
+mod faults;
 mod garbage;
 mod given_up;
 mod harness;

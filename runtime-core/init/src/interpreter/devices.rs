@@ -49,9 +49,12 @@ fn verify(dir: i32, name: &CStr, node: &Node) -> Outcome {
     Err(Fail { op: Op::NotADevice, errno: EEXIST })
 }
 
-/// Binds a device of the host, where a user namespace forbids mknod(2).
+/// Binds a device of the host, where a user namespace forbids mknod(2). A symbolic link of the image
+/// in its place is an error: followed from here, it would not lead where the container sees it lead.
 pub(super) fn bind(directory: i32, path: &CStr, source: &CStr, tree: Option<i32>) -> Outcome {
-    let target = root::make_file(directory, path)?;
+    let parent = root::parent(directory, path)?;
+    let (dir, name) = parent.get(directory);
+    let target = root::make_in(dir, name, true)?;
     let opened;
     let tree = match tree {
         Some(tree) => tree,

@@ -21,8 +21,8 @@ impl Init {
         Ok(())
     }
 
-    pub(super) fn mask_path(&mut self, path: &CStr) -> Outcome {
-        let Some(target) = self.open_existing(path)? else { return Ok(()) };
+    pub(super) fn mask_path(&mut self, path: &CStr, within: Reg) -> Outcome {
+        let Some(target) = self.open_existing(path, within)? else { return Ok(()) };
         let kind = sys::statx(target.raw(), c"", AT_EMPTY_PATH).at(Op::Stat)?.kind();
         let directory = kind == sys::S_IFDIR;
         if directory && self.fd(Reg::EMPTY).is_err() {
@@ -39,15 +39,18 @@ impl Init {
         sys::move_mount(tree.raw(), target.raw()).at(Op::MoveMount)
     }
 
-    pub(super) fn readonly_path(&mut self, path: &CStr) -> Outcome {
-        let Some(target) = self.open_existing(path)? else { return Ok(()) };
+    pub(super) fn readonly_path(&mut self, path: &CStr, within: Reg) -> Outcome {
+        let Some(target) = self.open_existing(path, within)? else { return Ok(()) };
         let tree = clone_tree(target.raw(), c"", AT_EMPTY_PATH, true)?;
         set_attributes(tree.raw(), true, &attr(MOUNT_ATTR_RDONLY, 0))?;
         sys::move_mount(tree.raw(), target.raw()).at(Op::MoveMount)
     }
 
-    fn open_existing(&self, path: &CStr) -> Outcome<Option<Fd>> {
-        match root::try_open(self.fd(Reg::ROOT)?, path, O_PATH) {
+    /// What is to be covered of a procfs or sysfs is looked for in that very mount: who shares the
+    /// root filesystem may have put another directory in its place (CVE-2019-19921).
+    fn open_existing(&self, path: &CStr, within: Reg) -> Outcome<Option<Fd>> {
+        let within = if within == Reg::NONE { Reg::ROOT } else { within };
+        match root::try_open(self.fd(within)?, path, O_PATH) {
             Ok(target) => Ok(Some(target)),
             Err(errno) if root::is_absent(errno) => Ok(None),
             Err(errno) => Err(Fail { op: Op::OpenInRoot, errno }),

@@ -81,8 +81,8 @@ pub extern "C" fn main(stack: *const usize) -> ! {
     let (Some(base), Some(passed)) = (number(1), number(2)) else { sys::exit(2) };
     let files =
         Files { plan: Fd::from_raw(base + PASSED_PLAN), page: Fd::from_raw(base + PASSED_PAGE) };
-    let Ok(bytes) = files.map_plan() else { sys::exit(3) };
-    let Ok((page, times)) = files.map_page() else { sys::exit(4) };
+    // Without it nothing can be told.
+    let Ok((page, times)) = files.map_page() else { sys::exit(3) };
     page.role.store(ROLE_OUTER, Relaxed);
 
     let mut init = Init {
@@ -102,7 +102,10 @@ pub extern "C" fn main(stack: *const usize) -> ! {
     for (slot, fd) in init.registers.iter_mut().zip(0..passed) {
         *slot = base + PASSED_REGISTERS + fd;
     }
-    let fail = init.run(bytes, files);
+    let fail = match files.map_plan().at(Op::Plan) {
+        Ok(bytes) => init.run(bytes, files),
+        Err(fail) => fail,
+    };
     init.report(fail);
     sys::exit(1)
 }
@@ -291,8 +294,8 @@ impl Init {
                 Ok(())
             }
             Step::OpenMasks { label } => self.open_masks(label),
-            Step::MaskPath { path } => self.mask_path(path),
-            Step::ReadonlyPath { path } => self.readonly_path(path),
+            Step::MaskPath { path, within } => self.mask_path(path, within),
+            Step::ReadonlyPath { path, within } => self.readonly_path(path, within),
             Step::PivotRoot {} => self.pivot_root(),
             Step::MoveRoot {} => self.move_root(),
             Step::Chroot {} => self.chroot(),

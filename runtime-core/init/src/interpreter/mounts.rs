@@ -124,7 +124,7 @@ impl Init {
         target.guard_proc(destination, || fstype == c"proc")?;
         let mount = if classic {
             self.mount_classic(fstype, source, target.opened()?, options, flags)?;
-            root::open(rootfd, destination, O_PATH | O_DIRECTORY)?
+            root::mounted_on(target.opened()?)?
         } else {
             let readonly = if copy_up { attributes & MOUNT_ATTR_RDONLY } else { 0 };
             match self.new_mount(fstype, source, options, mode.option(), attributes & !readonly) {

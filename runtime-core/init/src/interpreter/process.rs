@@ -5,7 +5,9 @@ use core::sync::atomic::Ordering::{Acquire, Release};
 
 use super::{At, Fail, Outcome, root};
 use crate::page::{Op, Page};
-use crate::sys::{self, EACCES, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, EPERM, ERANGE, ETIMEDOUT};
+use crate::sys::{
+    self, EACCES, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, ERANGE, ETIMEDOUT,
+};
 use crate::wire::StrList;
 
 /// SECCOMP_FILTER_FLAG_NEW_LISTENER, seccomp(2).
@@ -55,7 +57,7 @@ impl Prepared {
             Ok(_) | Err(ENOENT) => return Err(Fail { op: Op::Getcwd, errno: ENOENT }),
             // Longer than PATH_MAX can't be told; it began at a directory of the root.
             Err(ERANGE) => return Err(Fail { op: Op::Getcwd, errno: ERANGE }),
-            Err(errno) => return Err(Fail { op: Op::Getcwd, errno }),
+            Err(errno) => return Err(Fail { op: Op::Chdir, errno }),
         }
         self.directory_set = true;
         Ok(())
@@ -90,8 +92,9 @@ impl Prepared {
                 let checked = self.set_program(directory, text).and_then(|()| self.check());
                 match checked {
                     Ok(()) => return Ok(()),
-                    Err(EACCES) => answer = EACCES,
-                    Err(_) => {}
+                    Err(ENOENT | ENOTDIR | ELOOP | EISDIR | ENAMETOOLONG) => {}
+                    // Unless it is found elsewhere: that it is missing would not be true.
+                    Err(errno) => answer = errno,
                 }
             }
         }

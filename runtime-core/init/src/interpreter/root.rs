@@ -44,6 +44,12 @@ pub(super) fn try_open_plain(root: i32, path: &CStr, flags: u64) -> sys::Result<
     openat2(root, path, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
 }
 
+/// Opens what was mounted on a directory last. Its path may lead elsewhere by now (GHSA-3q8j-pf29-vwv8),
+/// but `..` at the root of a walk stays there, and goes to what is mounted on it.
+pub(super) fn mounted_on(directory: &Fd) -> Outcome<Fd> {
+    openat2(directory.raw(), c"..", O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT).at(Op::OpenInRoot)
+}
+
 /// Opens a file of a procfs: no mount is crossed, so nothing that a container has mounted over a
 /// part of its own can stand in for it (CVE-2025-52881); of links only `self` is met.
 pub(super) fn try_open_proc(proc: i32, path: &CStr, flags: u64) -> sys::Result<Fd> {

@@ -5,7 +5,11 @@
 //! the v1 controller.
 
 pub(super) mod attach;
+#[cfg(feature = "fuzz")]
+pub(super) mod fuzz;
 pub(super) mod legacy;
+#[cfg(any(test, feature = "fuzz"))]
+mod model;
 pub(super) mod program;
 #[cfg(test)]
 mod tests;

@@ -95,6 +95,27 @@ impl Bus {
             None,
         )
         .map_err(failed)?;
+        // The one wait that has no descriptor to poll: that for a place in the listener's queue.
+        rustix::net::sockopt::set_socket_timeout(
+            &socket,
+            rustix::net::sockopt::Timeout::Send,
+            Some(left(deadline)?),
+        )
+        .map_err(failed)?;
+        retry_on_intr(|| rustix::net::connect(&socket, &address)).map_err(|errno| match errno {
+            Errno::AGAIN => Fault::Late,
+            errno => failed(errno),
+        })?;
+        Self::over(socket, brokered, uid, deadline)
+    }
+
+    /// Authenticates over a connected socket.
+    pub(super) fn over(
+        socket: OwnedFd,
+        brokered: bool,
+        uid: Option<u32>,
+        deadline: Instant,
+    ) -> Result<Self> {
         let mut bus = Self {
             socket,
             deadline,
@@ -104,19 +125,6 @@ impl Bus {
             input: Vec::new(),
             signals: Vec::new(),
         };
-        // The one wait that has no descriptor to poll: that for a place in the listener's queue.
-        rustix::net::sockopt::set_socket_timeout(
-            &bus.socket,
-            rustix::net::sockopt::Timeout::Send,
-            Some(bus.left()?),
-        )
-        .map_err(failed)?;
-        retry_on_intr(|| rustix::net::connect(&bus.socket, &address)).map_err(
-            |errno| match errno {
-                Errno::AGAIN => Fault::Late,
-                errno => failed(errno),
-            },
-        )?;
         bus.authenticate(uid)?;
         if brokered {
             bus.call(&DAEMON.call("Hello", &[]))?;
@@ -146,17 +154,9 @@ impl Bus {
         if answer.starts_with("OK ") { Ok(()) } else { Err(Fault::Refused(answer)) }
     }
 
-    /// What is left of the time.
-    fn left(&self) -> Result<Duration> {
-        match self.deadline.saturating_duration_since(Instant::now()) {
-            Duration::ZERO => Err(Fault::Late),
-            left => Ok(left),
-        }
-    }
-
     fn wait(&self, events: PollFlags) -> Result<()> {
         loop {
-            let left = self.left()?;
+            let left = left(self.deadline)?;
             let left = Timespec::try_from(left).map_err(|_| Fault::Late)?;
             match poll(&mut [PollFd::new(&self.socket, events)], Some(&left)) {
                 Ok(0) | Err(Errno::INTR) => {}
@@ -213,7 +213,7 @@ impl Bus {
 
     fn skip(&mut self, mut count: usize) -> Result<()> {
         while count > 0 {
-            self.left()?;
+            left(self.deadline)?;
             self.fill(1)?;
             let part = count.min(self.input.len());
             self.input.drain(..part);
@@ -240,7 +240,7 @@ impl Bus {
     fn next(&mut self, reply_to: Option<u32>) -> Result<(Header, Vec<Value>)> {
         loop {
             // Whoever never stops talking never makes us wait.
-            self.left()?;
+            left(self.deadline)?;
             let start: [u8; FIXED] =
                 self.take(FIXED)?.try_into().map_err(|_| Malformed("a message has no header"))?;
             let prelude = Prelude::parse(&start)?;
@@ -332,6 +332,14 @@ impl Bus {
             MANAGER.destination, MANAGER.path, MANAGER.interface
         );
         self.call(&DAEMON.call("AddMatch", &[Value::text(rule)])).map(drop)
+    }
+}
+
+/// What is left of the time.
+fn left(deadline: Instant) -> Result<Duration> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(Fault::Late),
+        left => Ok(left),
     }
 }
 

@@ -7,6 +7,8 @@
 
 mod annotations;
 mod bus;
+#[cfg(feature = "fuzz")]
+pub(super) mod fuzz;
 mod gvariant;
 mod manager;
 mod message;

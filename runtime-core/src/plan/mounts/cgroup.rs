@@ -124,6 +124,7 @@ fn v1(
             tree_attributes,
             propagation: propagation.clone(),
             seal: false,
+            covered: false,
             links: Vec::new(),
             reg: hoist_init::wire::Reg::NONE,
             parent: hoist_init::wire::Reg::NONE,

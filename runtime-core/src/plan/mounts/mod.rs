@@ -1,6 +1,7 @@
 //! `mounts`: what outer opens for them, and what inner mounts, in their order.
 
 mod cgroup;
+mod covered;
 mod filesystem;
 mod idmap;
 mod overlay;
@@ -16,6 +17,7 @@ use libc::{
 };
 use oci_spec::runtime::Mount;
 
+pub(super) use self::covered::holder;
 use self::filesystem::Filesystem;
 use self::idmap::Mapping;
 use super::builder::{Builder, path, text};
@@ -44,6 +46,8 @@ pub(super) struct Entry {
     propagation: Vec<u64>,
     /// Read-only only when nothing is left to be made in it.
     seal: bool,
+    /// Paths in it are masked or read-only: it is a procfs or sysfs.
+    covered: bool,
     /// Symbolic links in it: name and target.
     links: Vec<(CString, CString)>,
     /// The mount, where a later step changes it, or outer has opened it.
@@ -100,6 +104,7 @@ fn resolve_one(
         tree_attributes: options.tree_attributes,
         propagation: propagation::fold(&options.propagation),
         seal: false,
+        covered: covered::is_by_kernel(kind, &destination) && covered::any_below(ctx, &destination),
         links: Vec::new(),
         reg: Reg::NONE,
         parent: Reg::NONE,
@@ -258,7 +263,7 @@ impl Entry {
 
     /// True if a later step has to find the mount again.
     fn is_kept(&self) -> bool {
-        self.seal || !self.links.is_empty() || self.propagation.len() > 1
+        self.seal || self.covered || !self.links.is_empty() || self.propagation.len() > 1
     }
 }
 

@@ -238,6 +238,38 @@ fn hooks_and_network_devices_wait_for_the_library() {
     assert!(lines(&plan, "await-start").remove(0).contains("hooks"));
 }
 
+/// What is covered in a procfs or sysfs is looked for in that mount, wherever it is.
+#[test]
+fn covered_paths_go_by_their_mount() {
+    let mut config = small_config();
+    config["mounts"] = json!([
+        {"type": "proc", "destination": "/proc"},
+        {"type": "proc", "destination": "/a/proc"},
+        {"type": "tmpfs", "destination": "/b"},
+        {"type": "sysfs", "destination": "/sys"},
+    ]);
+    config["linux"]["maskedPaths"] =
+        json!(["/proc/keys", "/a//proc/./keys", "/b/x", "/proc", "/procfs/x"]);
+    config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+    let plan = compile(&config);
+    assert_eq!(
+        lines(&plan, "mask-path"),
+        [
+            "mask-path path=/keys within=fd80  # /linux/maskedPaths/0",
+            "mask-path path=/keys within=fd81  # /linux/maskedPaths/1",
+            "mask-path path=/b/x  # /linux/maskedPaths/2",
+            "mask-path path=/proc  # /linux/maskedPaths/3",
+            "mask-path path=/procfs/x  # /linux/maskedPaths/4",
+        ]
+    );
+    assert_eq!(
+        lines(&plan, "readonly-path"),
+        ["readonly-path path=/sys within=fd80  # /linux/readonlyPaths/0"]
+    );
+    // Nothing is kept for nobody.
+    assert!(!lines(&plan, "mount-filesystem").remove(3).contains("out="));
+}
+
 #[test]
 fn kernel_parameters() {
     let mut config = small_config();

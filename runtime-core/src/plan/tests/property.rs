@@ -4,9 +4,9 @@ use hoist_init::wire;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::compile_head;
 use super::super::context::{CgroupView, Facts, Filter, Options, Placement};
-use super::{compile_with, default_config, facts, names, spec};
+use super::super::{check::check, compile_head};
+use super::{compile_with, default_config, facts, spec};
 use crate::spec::mount_options::known_options;
 
 /// Text as configurations have it, and as nobody should write it.
@@ -175,50 +175,7 @@ proptest! {
         prop_assert_eq!(head.bytes(), plan.bytes());
         prop_assert!(plan.is_head());
         let parts = [plan.bytes(), plan.rest()].map(|part| wire::Plan::parse(part).unwrap());
-        let count: u32 = parts.iter().map(wire::Plan::step_count).sum();
-        prop_assert_eq!(count as usize, plan.len());
         prop_assert!(parts.iter().all(|part| part.timings() == options.timings));
-        let steps: Result<Vec<_>, _> = parts.iter().flat_map(wire::Plan::steps).collect();
-        let steps = steps.unwrap();
-        prop_assert_eq!(steps.len(), plan.len());
-        for (read, planned) in steps.iter().zip(plan.steps()) {
-            prop_assert_eq!(*read, planned.step());
-        }
-        prop_assert_eq!(plan.to_string().lines().count(), plan.len() + plan.passed().len());
-        prop_assert_eq!(plan.to_json()["steps"].as_array().unwrap().len(), plan.len());
-        // One inner; nothing after the filter but the program.
-        let names = names(&plan);
-        prop_assert_eq!(names.iter().filter(|name| **name == "clone").count(), 1);
-        prop_assert_eq!(names.last(), Some(&"execute"));
-        if let Some(at) = names.iter().position(|name| *name == "seccomp") {
-            prop_assert_eq!(at, names.len() - 2);
-        }
-        // A register is filled before it is used.
-        let mut filled: Vec<u32> = (0..).zip(plan.passed()).map(|(reg, _)| reg).collect();
-        for step in &steps {
-            check_registers(step, &mut filled)?;
-        }
+        check(&plan);
     }
-}
-
-fn check_registers(step: &wire::Step<'_>, filled: &mut Vec<u32>) -> Result<(), TestCaseError> {
-    use wire::{Reg, Value};
-    let mut out = None;
-    let mut used = Vec::new();
-    step.fields(&mut |name, value| match value {
-        Value::Reg(Reg::NONE) => {}
-        Value::Reg(reg) if name == "out" => out = Some(reg.0),
-        Value::Reg(reg) => used.push(reg.0),
-        _ => {}
-    });
-    match step.name() {
-        "bind-root" | "open-root" => filled.push(Reg::ROOT.0),
-        "open-proc" => filled.push(Reg::PROC.0),
-        _ => {}
-    }
-    for reg in used {
-        prop_assert!(filled.contains(&reg), "{step:?} uses register {reg}");
-    }
-    filled.extend(out);
-    Ok(())
 }

@@ -3,15 +3,16 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompOperator};
+use oci_spec::runtime::{Arch, LinuxSeccomp};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::machine::{Data, Machine};
 use super::oracle::Oracle;
 use crate::seccomp::arch::{Abi, NATIVE, X32_BIT};
-use crate::seccomp::policy::{Condition, Policy, ret};
-use crate::seccomp::{compile_for, rules, tables};
+use crate::seccomp::model::machine::Machine;
+use crate::seccomp::model::meaning::{everywhere, is_newer, meaning, newest};
+use crate::seccomp::policy::{Policy, ret};
+use crate::seccomp::{compile_for, tables};
 
 /// All architectures that can be combined on one machine (byte orders can't be mixed).
 const LITTLE_ENDIAN: [Arch; 12] = [
@@ -42,84 +43,6 @@ const BIG_ENDIAN: [Arch; 11] = [
     Arch::ScmpArchSheb,
 ];
 
-/// The largest number that the policy names, for each interface.
-fn newest(policy: &Policy<'_>) -> Vec<(Abi, u32)> {
-    let newest = |abi| policy.named.iter().flat_map(move |row| rules::numbers(abi, row)).max();
-    policy.abis.iter().map(|abi| (*abi, newest(*abi).unwrap_or(0))).collect()
-}
-
-/// What runc's patch of libseccomp's filter (libcontainer/seccomp/patchbpf) answers with ENOSYS,
-/// said independently of the compiler: numbers above the largest one that the profile names.
-fn is_newer(policy: &Policy<'_>, newest: &[(Abi, u32)], data: &Data) -> bool {
-    let is_x32 = data.nr & X32_BIT != 0;
-    let abi = newest.iter().find(|(abi, _)| {
-        abi.audit() == data.arch
-            && (data.arch != Arch::ScmpArchX86_64 as u32
-                || (abi.arch == Arch::ScmpArchX32) == is_x32)
-    });
-    let Some((abi, newest)) = abi else { return false };
-    let setup = matches!(abi.arch, Arch::ScmpArchS390 | Arch::ScmpArchS390x) && data.nr == 0;
-    policy.enosys && newest & !X32_BIT != 0 && (data.nr > *newest || setup)
-}
-
-/// What the profile means, as the manual pages and runc have it: the actions of all rules that match.
-fn meaning(policy: &Policy<'_>, newest: &[(Abi, u32)], data: &Data) -> Vec<u32> {
-    if is_newer(policy, newest, data) {
-        return vec![ret::ERRNO | 38];
-    }
-    let on = |abi: &&Abi| abi.audit() == data.arch;
-    let x32 = policy.abis.iter().any(|abi| abi.arch == Arch::ScmpArchX32);
-    let is_x32 = data.arch == Arch::ScmpArchX86_64 as u32 && data.nr >= X32_BIT;
-    if !policy.abis.iter().any(|abi| on(&abi)) || is_x32 && !x32 && data.nr != u32::MAX {
-        return vec![ret::KILL_THREAD];
-    }
-    let mut actions = Vec::new();
-    for abi in policy.abis.iter().filter(on) {
-        let width = if abi.is_wide() { u64::MAX } else { 0xffff_ffff };
-        let args = data.args.map(|arg| arg & width);
-        for rule in &policy.rules {
-            let mut conditions = rule.conditions.iter();
-            if abi.number(rule.row) == Some(data.nr) && conditions.all(|it| holds(it, args, width))
-            {
-                actions.push(rule.action);
-            }
-            let mut others = rule.conditions.iter().filter(|condition| condition.arg != 0);
-            if rules::multiplexed(*abi, rule.name) == Some((data.nr, args[0]))
-                && others.all(|condition| holds(condition, args, width))
-            {
-                actions.push(rule.action);
-            }
-        }
-    }
-    if actions.is_empty() { vec![policy.default] } else { actions }
-}
-
-fn holds(condition: &Condition, args: [u64; 6], width: u64) -> bool {
-    let (arg, value) = (args[usize::from(condition.arg)], condition.value & width);
-    match condition.op {
-        LinuxSeccompOperator::ScmpCmpNe => arg != value,
-        LinuxSeccompOperator::ScmpCmpLt => arg < value,
-        LinuxSeccompOperator::ScmpCmpLe => arg <= value,
-        LinuxSeccompOperator::ScmpCmpEq => arg == value,
-        LinuxSeccompOperator::ScmpCmpGe => arg >= value,
-        LinuxSeccompOperator::ScmpCmpGt => arg > value,
-        LinuxSeccompOperator::ScmpCmpMaskedEq => arg & condition.mask == value,
-    }
-}
-
-/// The values of arguments at which the outcome of one of these conditions can change.
-fn interesting(conditions: &[Condition], arg: u8) -> Vec<u64> {
-    let mut values = BTreeSet::from([0]);
-    for condition in conditions.iter().filter(|condition| condition.arg == arg) {
-        for value in [condition.value, condition.value | !condition.mask, condition.mask] {
-            values.extend([value, value.wrapping_add(1), value.wrapping_sub(1)]);
-            values.extend([value & 0xffff_ffff, value | 0xffff_ffff_0000_0000]);
-            values.extend([value ^ (1 << 32), value.wrapping_add(1 << 32), !value]);
-        }
-    }
-    values.into_iter().collect()
-}
-
 /// Numbers of `seccomp_data.arch` and `.nr` that our tables have a name for and this libseccomp,
 /// being older, has not.
 fn unknown(oracle: &Oracle, policy: &Policy<'_>) -> BTreeSet<(u32, u32)> {
@@ -134,23 +57,6 @@ fn unknown(oracle: &Oracle, policy: &Policy<'_>) -> BTreeSet<(u32, u32)> {
         );
     }
     unknown
-}
-
-/// The conditions by which the outcome for this number is decided.
-fn conditions(policy: &Policy<'_>, arch: u32, nr: u32) -> Vec<Condition> {
-    let mut all = Vec::new();
-    for abi in policy.abis.iter().filter(|abi| abi.audit() == arch) {
-        let has = |name| abi.number(tables::find(name).unwrap()) == Some(nr);
-        let multiplexer = abi.multiplexed && (has("socketcall") || has("ipc"));
-        if multiplexer {
-            let op = LinuxSeccompOperator::ScmpCmpEq;
-            all.extend((0..26).map(|value| Condition { arg: 0, op, mask: u64::MAX, value }));
-        }
-        let rules = policy.rules.iter().filter(|rule| !rule.conditions.is_empty());
-        let rules = rules.filter(|rule| multiplexer || has(rule.name));
-        all.extend(rules.flat_map(|rule| rule.conditions.clone()));
-    }
-    all
 }
 
 /// Some 600 numbers from each place where an interface has them, and strange ones.
@@ -181,7 +87,7 @@ fn compare(oracle: &Oracle, profile: &LinuxSeccomp, native: Arch) -> Option<usiz
     let unknown = unknown(oracle, &policy);
     let inexplicable = Cell::new(0);
     let newest = newest(&policy);
-    everywhere(&policy, |data| {
+    everywhere(&policy, numbers, 2048, |data| {
         if unknown.contains(&(data.arch, data.nr)) {
             return;
         }
@@ -199,28 +105,6 @@ fn compare(oracle: &Oracle, profile: &LinuxSeccomp, native: Arch) -> Option<usiz
         );
     });
     Some(inexplicable.get())
-}
-
-/// All interfaces and some that the policy doesn't have, all numbers, all arguments that can make a
-/// difference (of very many combinations some thousand).
-fn everywhere(policy: &Policy<'_>, check: impl Fn(&Data)) {
-    let mut arches: BTreeSet<u32> = policy.abis.iter().map(|abi| abi.audit()).collect();
-    arches.extend([0, 0xc000_00b7, u32::MAX]);
-    for arch in arches {
-        for nr in numbers() {
-            let conditions = conditions(policy, arch, nr);
-            let values: Vec<_> = (0..6).map(|arg| interesting(&conditions, arg)).collect();
-            let combinations: usize = values.iter().map(Vec::len).product();
-            for mut pick in (0..combinations).step_by(1 + combinations / 2048) {
-                let mut data = Data { nr, arch, args: [0; 6] };
-                for (arg, values) in data.args.iter_mut().zip(&values) {
-                    *arg = values[pick % values.len()];
-                    pick /= values.len();
-                }
-                check(&data);
-            }
-        }
-    }
 }
 
 /// The first is the native one.
@@ -414,7 +298,7 @@ fn any_profile_does_what_it_says() {
         };
         let machine = Machine::load(filter.program_bytes(), !Abi::of(native).is_little_endian());
         let newest = newest(&policy);
-        everywhere(&policy, |data| {
+        everywhere(&policy, numbers, 2048, |data| {
             let (result, meant) = (machine.run(data).0, meaning(&policy, &newest, data));
             assert!(meant.contains(&result), "{data:x?}: {result:#x}, meant {meant:x?}");
         });

@@ -1,8 +1,7 @@
-//! The room's tests. `machine` runs a program as the kernel would, `oracle` is libseccomp.
+//! The room's tests. `oracle` is libseccomp.
 
 mod differential;
 mod kernel;
-mod machine;
 mod oracle;
 mod profile;
 mod tables;

@@ -6,9 +6,9 @@ use std::time::Instant;
 use oci_spec::runtime::{Arch, LinuxSeccomp};
 use serde_json::{Value, json};
 
-use super::machine::{Data, Machine};
 use super::{docker, parse};
 use crate::error::{Error, ErrorKind};
+use crate::seccomp::model::machine::{Data, Machine};
 use crate::seccomp::{Cache, Filter, assemble, compile_for, flags};
 
 const X86_64: u32 = 0xc000_003e;

@@ -157,10 +157,42 @@ fn a_member_given_twice_is_refused() {
     for (text, pointer) in [
         (r#"{"ociVersion": "1.3.0", "ociVersion": "1.3.0"}"#, "/ociVersion"),
         (r#"{"root": {"path": "a", "path": "b"}}"#, "/root/path"),
+        (
+            r#"{"ociVersion": "1.3.0", "annotations": {"a": "", "b": "", "a": ""}}"#,
+            "/annotations/a",
+        ),
     ] {
         let error = Bundle::from_json("/", text).unwrap_err();
         assert!(error.message().contains("is given twice at line 1 column "), "{error}");
         assert_eq!(error.pointer(), Some(pointer));
+    }
+}
+
+/// serde takes the last one of a map, and does so without a word.
+#[test]
+fn a_key_given_twice_in_a_map_is_refused() {
+    for (section, pointer) in [
+        (r#""sysctl": {"net.a": "0", "net.a": "1"}"#, "/linux/sysctl/net.a"),
+        (r#""netDevices": {"e": {}, "\u0065": {}}"#, "/linux/netDevices/e"),
+        (r#""resources": {"unified": {"a": "1", "a": "2"}}"#, "/linux/resources/unified/a"),
+        (r#""resources": {"rdma": {"m": {}, "m": {}}}"#, "/linux/resources/rdma/m"),
+    ] {
+        let text = valid().to_string().replace(r#""linux":{"#, &format!(r#""linux":{{{section},"#));
+        let error = Bundle::from_json("/", &text).unwrap_err();
+        assert_eq!(error.pointer(), Some(pointer), "{error}");
+    }
+}
+
+/// A limit must not be lost because its name is written in another way.
+#[test]
+fn names_may_be_written_with_escapes() {
+    for resources in [r#""resources":{"\u0043PU":"#, r#""resour\u0063es":{"CPU":"#] {
+        let text = valid().to_string();
+        let text =
+            text.replace(r#""linux":{"#, &format!(r#""linux":{{{resources}{{"shares":512}}}},"#));
+        let bundle = Bundle::from_json("/", text).unwrap();
+        let resources = bundle.spec().linux().as_ref().unwrap().resources().as_ref().unwrap();
+        assert_eq!(resources.cpu().as_ref().unwrap().shares(), Some(512));
     }
 }
 

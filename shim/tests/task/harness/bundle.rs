@@ -28,6 +28,8 @@ pub(crate) struct Bundle<'a> {
     pub(crate) checkpoint: String,
     /// Fields of `containerd.runc.v1.Options` by number; strings only.
     options: Vec<(u8, String)>,
+    /// Options as CRI and Docker send them, in place of these.
+    toml: Option<String>,
 }
 
 impl<'a> Bundle<'a> {
@@ -59,6 +61,7 @@ impl<'a> Bundle<'a> {
             rootfs: vec![bind],
             checkpoint: String::new(),
             options,
+            toml: None,
         }
     }
 
@@ -69,6 +72,13 @@ impl<'a> Bundle<'a> {
 
     pub(crate) fn annotation(self, name: &str, value: &str) -> Self {
         self.edit(|config| config["annotations"][name] = json!(value))
+    }
+
+    /// Options of this runtime's own, beside the state directory of the tests.
+    pub(crate) fn toml(mut self, text: &str) -> Self {
+        let state = self.containerd.dir().join("runc");
+        self.toml = Some(format!("Root = '{}'\n{text}\n", state.display()));
+        self
     }
 
     pub(crate) fn io(mut self, io: Io) -> Self {
@@ -129,9 +139,18 @@ impl<'a> Bundle<'a> {
             stdout: self.io.stdout.clone(),
             stderr: self.io.stderr.clone(),
             checkpoint: self.checkpoint.clone(),
-            options: Some(options(&self.options)).into(),
+            options: Some(self.options()).into(),
             ..CreateTaskRequest::default()
         }
+    }
+
+    fn options(&self) -> Any {
+        let Some(text) = &self.toml else { return options(&self.options) };
+        // runtimeoptions.v1.Options: the third field is the TOML.
+        let mut value = vec![3 << 3 | 2];
+        value.push(u8::try_from(text.len()).ok().filter(|n| *n < 128).expect("a short text"));
+        value.extend(text.as_bytes());
+        Any { type_url: "runtimeoptions.v1.Options".to_owned(), value, ..Any::default() }
     }
 
     pub(crate) fn create_in(&self, shim: &Shim) -> Result<Task> {

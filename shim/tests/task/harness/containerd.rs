@@ -38,6 +38,7 @@ pub(crate) struct Containerd {
     logs: Mutex<Vec<(String, Reader, File)>>,
     /// Of all shims: a killed one leaves its socket.
     sockets: Mutex<BTreeSet<String>>,
+    open_umask: bool,
 }
 
 impl Containerd {
@@ -58,7 +59,14 @@ impl Containerd {
         fs::create_dir_all(&dir).expect("a directory");
         make_root(&dir.join("root")).expect("make a root directory");
         let events = Events::listen(&dir.join("c.sock.ttrpc"));
-        Some(Self { dir, name, events, logs: Mutex::default(), sockets: Mutex::default() })
+        let (logs, sockets) = Default::default();
+        Some(Self { dir, name, events, logs, sockets, open_umask: false })
+    }
+
+    /// The same; its shims' umask takes nothing from the modes of what they make.
+    pub(crate) fn with_open_umask(mut self) -> Self {
+        self.open_umask = true;
+        self
     }
 
     /// The namespace, and the prefix of all cgroups.
@@ -89,7 +97,12 @@ impl Containerd {
     }
 
     fn command(&self, id: &str, bundle: &Path) -> Command {
-        let mut command = Command::new(shim_program());
+        let mut command =
+            Command::new(if self.open_umask { "/bin/sh".into() } else { shim_program() });
+        if self.open_umask {
+            // A process has one umask, and this one runs other tests.
+            command.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(shim_program());
+        }
         let address = self.dir.join("c.sock");
         command
             .arg("-namespace")
@@ -141,6 +154,26 @@ impl Containerd {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "delete: {}: {stderr}", output.status);
         DeleteResponse::parse_from_bytes(&output.stdout).expect("decode what delete printed")
+    }
+
+    /// The same to be started otherwise, and where its errors go.
+    pub(crate) fn delete_command(&self, id: &str, bundle: &Path) -> (Command, PathBuf) {
+        let errors = self.dir.join("errors-of-delete");
+        let mut command = self.command(id, bundle);
+        command
+            .arg("-bundle")
+            .arg(bundle)
+            .arg("delete")
+            .stdout(Stdio::null())
+            .stderr(File::create(&errors).expect("a file"));
+        (command, errors)
+    }
+
+    /// What a container's shim has logged so far.
+    pub(crate) fn log_of(&self, id: &str) -> String {
+        let logs = lock(&self.logs);
+        let of = logs.iter().filter(|(of, _, _)| of == id);
+        of.map(|(_, log, _)| String::from_utf8_lossy(&log.so_far()).into_owned()).collect()
     }
 
     /// Removes a bundle: nothing of the container is wanted any more.

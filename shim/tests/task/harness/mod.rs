@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 pub(crate) use bundle::{Bundle, Io, text};
-pub(crate) use client::{Result, Shim};
+pub(crate) use client::{Refused, Result, Shim};
 pub(crate) use containerd::{Containerd, ours};
 pub(crate) use events::Event;
 pub(crate) use left::{alive, cgroup_of, ended, has_controller, unified};

@@ -1,24 +1,32 @@
 //! A classic BPF machine, as strict as the kernel's seccomp_check_filter and bpf_check_classic.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "as in tests"
+)]
+
 use crate::seccomp::assemble::{Instruction, code};
 use crate::seccomp::rules::halves;
 
 /// `struct seccomp_data`.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Data {
-    pub(super) nr: u32,
-    pub(super) arch: u32,
-    pub(super) args: [u64; 6],
+pub(in crate::seccomp) struct Data {
+    pub(in crate::seccomp) nr: u32,
+    pub(in crate::seccomp) arch: u32,
+    pub(in crate::seccomp) args: [u64; 6],
 }
 
-pub(super) struct Machine {
+pub(in crate::seccomp) struct Machine {
     program: Vec<Instruction>,
     big_endian: bool,
 }
 
 impl Machine {
     /// Loads a program; panics where the kernel would refuse it, its length excepted.
-    pub(super) fn load(bytes: &[u8], big_endian: bool) -> Self {
+    pub(in crate::seccomp) fn load(bytes: &[u8], big_endian: bool) -> Self {
         let program: Vec<_> = bytes
             .as_chunks()
             .0
@@ -50,12 +58,13 @@ impl Machine {
         Self { program, big_endian }
     }
 
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(in crate::seccomp) fn len(&self) -> usize {
         self.program.len()
     }
 
     /// The return value, and how many instructions it took.
-    pub(super) fn run(&self, data: &Data) -> (u32, usize) {
+    pub(in crate::seccomp) fn run(&self, data: &Data) -> (u32, usize) {
         let mut accumulator = None;
         let mut position = 0;
         for steps in 1.. {

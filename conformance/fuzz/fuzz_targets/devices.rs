@@ -1,0 +1,5 @@
+//! libFuzzer's program for the target `devices`.
+
+#![no_main]
+
+hoist_fuzz::libfuzzer!(devices);

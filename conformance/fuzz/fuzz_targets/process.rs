@@ -1,0 +1,5 @@
+//! libFuzzer's program for the target `process`.
+
+#![no_main]
+
+hoist_fuzz::libfuzzer!(process);

@@ -1,0 +1,5 @@
+//! libFuzzer's program for the target `wire`.
+
+#![no_main]
+
+hoist_fuzz::libfuzzer!(wire);
