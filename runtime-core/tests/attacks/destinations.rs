@@ -76,7 +76,7 @@ fn a_link_to_nowhere() {
 
 /// CVE-2025-24965 (crun): a configuration file for krun is written through a symbolic link of the
 /// image. hoist runs no virtual machines, and writes no file into a root filesystem.
-/// Seen to fail: no runtime at hand is built with krun.
+/// Seen to fail: with hoist writing such a file by its path. No runtime at hand is built with krun.
 #[test]
 fn cve_2025_24965() {
     let mut attack = attack!();

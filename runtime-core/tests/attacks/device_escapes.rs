@@ -147,7 +147,7 @@ fn cve_2025_31133() {
 
 /// CVE-2025-62161 (youki): the same, and in a user namespace, where `/dev/null` is bound from the
 /// host onto what the image has there.
-/// Seen to fail: not yet.
+/// Seen to fail: with hoist taking what the image has there for the device, when it binds and masks.
 #[test]
 fn cve_2025_62161() {
     for kind in ["link", "link to a secret", "file", "directory", "fifo"] {

@@ -15,8 +15,8 @@ use crate::skip;
 
 /// CVE-2019-5736 (runc, and crun): the container's program is `/proc/self/exe`, or a script whose
 /// interpreter that is, so the runtime executes itself in the container, and is overwritten there.
-/// Seen to fail: not by itself: a runtime that old isn't packaged any more.
-/// `cve_2019_5736_from_inside` is the attack's other half.
+/// Seen to fail: with init, executed there, ending as if all were well. A runtime that can be
+/// overwritten so isn't packaged any more; `cve_2019_5736_from_inside` is the attack's other half.
 #[test]
 fn cve_2019_5736() {
     let script = "#!/proc/self/exe\n";
