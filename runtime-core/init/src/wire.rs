@@ -526,9 +526,9 @@ steps! {
     /// personality(2).
     50 Personality "personality" { value: u64, }
     /// A pseudo-terminal of the container's own devpts: its master goes to the console socket,
-    /// its slave becomes descriptors 0 to 2, the controlling terminal and, if wanted,
-    /// `/dev/console`.
-    51 Console "console" { socket: Reg, rows: u32, columns: u32, uid: u32, mount: bool, }
+    /// its slave becomes descriptors 0 to 2, the controlling terminal, unless that comes `later`,
+    /// and, if wanted, `/dev/console`.
+    51 Console "console" { socket: Reg, rows: u32, columns: u32, uid: u32, mount: bool, later: bool, }
     /// Gives descriptors 0 to 2 to the user.
     52 ChownStdio "chown-stdio" { uid: u32, }
     /// prctl(PR_SET_NO_NEW_PRIVS).
@@ -588,6 +588,11 @@ steps! {
     /// The library gives a tree that inner has opened an id mapping, which takes privileges over
     /// the filesystem: mount_setattr(2). `map` is where the library has passed the mapping.
     73 MapIds "map-ids" { tree: Reg, map: Reg, recursive: bool, }
+    /// clone(2) with CLONE_PARENT, when nothing is left that isn't the program's: who goes on is the
+    /// first that the container's processes see, in a session of its own, and takes the terminal;
+    /// inner reports its pid and pidfd and exits. The filter is loaded, and has to permit this. What
+    /// that took is dropped.
+    74 CloneLast "clone-last" { drop: u64, terminal: bool, }
     /// Closes every descriptor of the host's but `keep`, before any path that the image decides is
     /// followed: `/proc/self/fd/N` would lead out through them (CVE-2024-21626).
     71 CloseHost "close-host-descriptors" { keep: Reg, }

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hoist_init::page::Sync;
-use oci_spec::runtime::{Capability, Hook, LinuxNamespaceType, Process as ProcessSpec, Spec};
+use oci_spec::runtime::{Hook, LinuxNamespaceType, Process as ProcessSpec, Spec};
 use rustix::io::Errno;
 
 use super::notify::Listener;
 use super::state::{Status, oci_state};
-use super::{Container, failure};
+use super::{Container, exposure, failure};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::intel_rdt::Resctrl;
@@ -244,13 +244,19 @@ impl Target<'_> {
         } else {
             facts.set_placement(cgroup.paths().shape());
         }
+        let preserve_fds = u32::try_from(options.preserved.len()).unwrap_or(u32::MAX);
+        // Behind those of the process come the plan, the page and the socket.
+        let control = u64::from(preserve_fds) + 5;
+        let last = hook.is_none()
+            && exposure::comes_last(process, self.spec, join, filter.as_deref(), control);
+        let chroot = chroot(self.spec, &self.record.rootfs);
         let plan = plan::compile_exec(
             process,
             self.spec,
-            plan::ExecOptions { join, chroot: chroot(self.spec, &self.record.rootfs), hook },
+            plan::ExecOptions { join, chroot, hook, last },
             &facts.borrow(&self.record.id),
             &plan::Options {
-                preserve_fds: u32::try_from(options.preserved.len()).unwrap_or(u32::MAX),
+                preserve_fds,
                 timings: options.timings,
                 extra_env: &options.environment,
                 ..plan::Options::default()
@@ -267,7 +273,9 @@ impl Target<'_> {
         // Inner is born with it, and who may trace inner can take it before it is closed: `..` must
         // not lead to the host (CVE-2016-9962).
         let detached = match placed.v2_dir {
-            Some(directory) if may_be_traced(self.spec) => Some(detached(directory)?),
+            Some(directory) if !last && exposure::may_be_traced(self.spec) => {
+                Some(detached(directory)?)
+            }
             _ => None,
         };
         let given = |what: &Passed| -> Result<BorrowedFd<'_>> {
@@ -317,15 +325,6 @@ impl Target<'_> {
         }
         Ok(Joined { plan, conversation })
     }
-}
-
-/// Whether the container's processes may have CAP_SYS_PTRACE over those that join it.
-fn may_be_traced(spec: &Spec) -> bool {
-    let process = spec.process().as_ref();
-    let sets = process.and_then(|process| process.capabilities().as_ref());
-    let bounding = sets.and_then(|sets| sets.bounding().as_ref());
-    let ptrace = bounding.is_some_and(|set| set.contains(&Capability::SysPtrace));
-    ptrace && !Namespaces::of(spec).has(LinuxNamespaceType::User)
 }
 
 /// A directory as the root of a mount that is nowhere.

@@ -4,6 +4,7 @@ pub(crate) mod create;
 mod delete;
 pub(crate) mod events;
 mod exec;
+mod exposure;
 mod facts;
 pub(crate) mod failure;
 mod idmap_holder;

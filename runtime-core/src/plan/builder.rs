@@ -18,6 +18,7 @@ pub(super) struct Builder {
     pointers: Vec<String>,
     passed: Vec<Passed>,
     next: u32,
+    clones_last: bool,
 }
 
 impl Builder {
@@ -39,6 +40,7 @@ impl Builder {
             pointers: Vec::new(),
             passed: Vec::new(),
             next: Reg::FIRST_FREE.0,
+            clones_last: false,
         }
     }
 
@@ -51,6 +53,7 @@ impl Builder {
     /// Appends a step that `pointer` of `config.json` asks for.
     pub(super) fn push(&mut self, pointer: impl Into<String>, step: &Step<'_>) {
         self.encoder.push(step);
+        self.clones_last |= matches!(step, Step::CloneLast { .. });
         self.pointers.push(pointer.into());
     }
 
@@ -92,7 +95,8 @@ impl Builder {
             Some(head) => (head.0, bytes),
             None => (bytes, Vec::new()),
         };
-        Ok(Plan { bytes, rest, pointers: self.pointers, passed: self.passed })
+        let Self { pointers, passed, clones_last, .. } = self;
+        Ok(Plan { bytes, rest, pointers, passed, clones_last })
     }
 }
 

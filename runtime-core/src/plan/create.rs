@@ -66,7 +66,8 @@ pub(super) fn compile_parts(ctx: &Context<'_>) -> Result<Plan> {
     if is_announced(ctx) || (ctx.options.listener && ctx.facts.privileged) {
         plan.push("", &Step::Announce {});
     }
-    session(&mut plan, ctx.facts.id, ctx.options.no_new_keyring)?;
+    plan.push("", &Step::NewSession {});
+    keyring(&mut plan, ctx.facts.id, ctx.options.no_new_keyring)?;
     namespaces::configure(&mut plan, ctx, &opened)?;
     rootfs::open(&mut plan, ctx)?;
     mounts::mount(&mut plan, &mut mounts)?;
@@ -88,7 +89,7 @@ pub(super) fn compile_parts(ctx: &Context<'_>) -> Result<Plan> {
     if own_dev {
         plan.push("", &Step::ReopenNull {});
     }
-    process::console(&mut plan, user, ctx.mount_namespace())?;
+    process::console(&mut plan, user, ctx.mount_namespace(), false)?;
     mounts::seal(&mut plan, &mounts);
     rootfs::seal(&mut plan, ctx)?;
     let start = start(&mut plan, ctx)?;
@@ -96,9 +97,8 @@ pub(super) fn compile_parts(ctx: &Context<'_>) -> Result<Plan> {
     plan.finish()
 }
 
-/// A session and a session keyring of its own.
-pub(super) fn session(plan: &mut Builder, id: &str, no_new_keyring: bool) -> Result<()> {
-    plan.push("", &Step::NewSession {});
+/// A session keyring of its own.
+pub(super) fn keyring(plan: &mut Builder, id: &str, no_new_keyring: bool) -> Result<()> {
     if !no_new_keyring {
         let name = super::builder::text(format!("_ses.{id}"), "")?;
         plan.push("", &Step::NewKeyring { name: &name });

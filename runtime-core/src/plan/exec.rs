@@ -22,6 +22,9 @@ pub(crate) struct ExecOptions<'a> {
     pub(crate) chroot: Option<&'a Path>,
     /// The process is this startContainer hook.
     pub(crate) hook: Option<&'a Hook>,
+    /// Those who share the pid namespace may trace whom they see there: inner stays outside, and the
+    /// process is cloned last of all (decision 0009). The filter has to permit that.
+    pub(crate) last: bool,
 }
 
 /// Compiles a process of a container that runs `spec`; what the process doesn't say itself it
@@ -59,7 +62,10 @@ pub(crate) fn compile(
     // that was given to the container. So inner joins these two. Who has no privileges but in the
     // user namespace has to go there first, and owns the cgroup.
     let user_later = facts.privileged && exec.join & flag(Kind::User) != 0;
-    let later = flag(Kind::Cgroup) | if user_later { flag(Kind::User) } else { 0 };
+    let mut later = flag(Kind::Cgroup) | if user_later { flag(Kind::User) } else { 0 };
+    if exec.last {
+        later |= flag(Kind::Pid);
+    }
     let flags = exec.join & !later;
     if flags != 0 {
         let pidfd = plan.pass(Passed::Process, "")?;
@@ -97,13 +103,26 @@ pub(crate) fn compile(
     }
     let last = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_deref());
     scheduling::affinity(&mut plan, last, "/process/execCPUAffinity/final")?;
-    create::session(&mut plan, facts.id, options.no_new_keyring)?;
+    if !exec.last {
+        plan.push("", &Step::NewSession {});
+    }
+    create::keyring(&mut plan, facts.id, options.no_new_keyring)?;
+    // The procfs of where it is now: in the container's it has no number.
     security::open_proc(&mut plan, security::is_labelled(process, spec));
+    if exec.last {
+        let pidfd = plan.pass(Passed::Process, "")?;
+        plan.push("", &Step::JoinProcess { pidfd, flags: flag(Kind::Pid) });
+    }
     if exec.chroot.is_some() {
         plan.push("/root/path", &Step::Chroot {});
     }
-    process::console(&mut plan, process, false)?;
-    process::compile(&mut plan, &ctx, process, exec.hook.map_or(Start::Now, Start::Hook))?;
+    process::console(&mut plan, process, false, exec.last)?;
+    let start = match exec.hook {
+        Some(hook) => Start::Hook(hook),
+        None if exec.last => Start::Last { terminal: process.terminal() == Some(true) },
+        None => Start::Now,
+    };
+    process::compile(&mut plan, &ctx, process, start)?;
     plan.finish()
 }
 

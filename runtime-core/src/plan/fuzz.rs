@@ -66,9 +66,11 @@ fn each_plan(data: &[u8], visit: &mut dyn FnMut(&Plan)) {
             assert!(head.is_ok_and(|head| head.bytes() == plan.bytes()) && plan.is_head());
             visit(&plan);
             let Some(process) = bundle.spec().process() else { continue };
-            let to = ExecOptions { join: 0x2c02_0000, chroot: None, hook: None };
-            let exec = compile_exec(process, bundle.spec(), to, &facts, &options, filter);
-            exec.iter().for_each(&mut *visit);
+            for last in [false, true] {
+                let to = ExecOptions { join: 0x2c02_0000, chroot: None, hook: None, last };
+                let exec = compile_exec(process, bundle.spec(), to, &facts, &options, filter);
+                exec.iter().for_each(&mut *visit);
+            }
         }
     }
 }

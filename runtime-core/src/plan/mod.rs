@@ -50,6 +50,7 @@ pub struct Plan {
     rest: Vec<u8>,
     pointers: Vec<String>,
     passed: Vec<Passed>,
+    clones_last: bool,
 }
 
 /// A descriptor that init must be given, in the register of the same index.
@@ -187,6 +188,11 @@ impl Plan {
     /// The step with this index.
     pub(crate) fn step(&self, index: u32) -> Option<PlannedStep<'_>> {
         self.steps().nth(usize::try_from(index).ok()?)
+    }
+
+    /// True if inner is followed by another process, which executes the program.
+    pub(crate) fn clones_last(&self) -> bool {
+        self.clones_last
     }
 
     /// The descriptors to pass, in this order.

@@ -154,7 +154,7 @@ fn int(step: &Step<'_>, name: &str, number: i128) -> Option<Json> {
         (_, "attributes" | "set" | "set_recursive") => flags(attributes(bits)),
         (_, "clear" | "reset" | "clear_recursive") => flags(names(bits, &ATTRIBUTES, "")),
         (Step::BoundingSet { .. } | Step::LimitCapabilities { .. }, "keep")
-        | (_, "effective" | "permitted" | "inheritable" | "ambient") => {
+        | (_, "effective" | "permitted" | "inheritable" | "ambient" | "drop") => {
             Some(Json::String(capabilities(bits)))
         }
         (Step::Sync { .. }, "point") => Some(Json::String(point(bits))),
@@ -172,7 +172,7 @@ fn int(step: &Step<'_>, name: &str, number: i128) -> Option<Json> {
 
 /// Fields that are true or false. (On the wire they are numbers.)
 fn is_flag(name: &str) -> bool {
-    const FLAGS: [&str; 15] = [
+    const FLAGS: [&str; 17] = [
         "recursive",
         "private_parent",
         "copy_up",
@@ -188,6 +188,8 @@ fn is_flag(name: &str) -> bool {
         "hooks",
         "notify",
         "announced",
+        "later",
+        "terminal",
     ];
     FLAGS.contains(&name)
 }

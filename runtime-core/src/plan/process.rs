@@ -19,6 +19,8 @@ pub(super) enum Start<'a> {
     Await { listener: Reg, hooks: bool, announced: bool },
     /// Go on.
     Now,
+    /// Go on in a process that is cloned when all else is done.
+    Last { terminal: bool },
     /// Go on with the program of a startContainer hook. Its path is given, and so is its
     /// environment, unless it gets the process's.
     Hook(&'a Hook),
@@ -71,19 +73,19 @@ pub(super) fn compile(
     security::label(plan, process, spec)?;
     let keep = match start {
         Start::Await { listener, .. } => listener,
-        Start::Now | Start::Hook(_) => Reg::NONE,
+        Start::Now | Start::Last { .. } | Start::Hook(_) => Reg::NONE,
     };
     plan.push("", &Step::CloseHost { keep });
     security::compile(plan, ctx, process);
     // An `exec` hides from the image's programs. None of them runs beside a container's init:
     // `exec` refuses to start one there.
-    if !matches!(start, Start::Now) {
+    if !matches!(start, Start::Now | Start::Last { .. }) {
         namespaces::stay_accessible(plan, ctx);
     }
     plan.push("/process/cwd", &Step::WorkingDirectory { path: &cwd, last: true });
     let name = match start {
         Start::Hook(hook) => path(hook.path(), "/path")?,
-        Start::Now | Start::Await { .. } => text(program.as_str(), "/process/args/0")?,
+        _ => text(program.as_str(), "/process/args/0")?,
     };
     let search = text(environment.path, "/process/env")?;
     plan.push("/process/args/0", &Step::FindProgram { name: &name, path: &search });
@@ -95,12 +97,21 @@ pub(super) fn compile(
     let first = ctx.options.preserve_fds.saturating_add(3);
     plan.push("", &Step::CloseFrom { first });
     security::seccomp(plan, ctx);
+    if let Start::Last { terminal } = start {
+        let drop = security::until_filter(ctx, process);
+        plan.push("", &Step::CloneLast { drop, terminal });
+    }
     plan.push("/process/args", &Step::Execute {});
     Ok(())
 }
 
 /// The terminal.
-pub(super) fn console(plan: &mut Builder, process: &Process, mount: bool) -> Result<()> {
+pub(super) fn console(
+    plan: &mut Builder,
+    process: &Process,
+    mount: bool,
+    later: bool,
+) -> Result<()> {
     if process.terminal() != Some(true) {
         return Ok(());
     }
@@ -117,6 +128,7 @@ pub(super) fn console(plan: &mut Builder, process: &Process, mount: bool) -> Res
         columns: size("width", console_size.map(|size| size.width()))?,
         uid: process.user().uid(),
         mount,
+        later,
     };
     plan.push("/process/terminal", &step);
     Ok(())

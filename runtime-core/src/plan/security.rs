@@ -126,9 +126,15 @@ pub(super) fn compile(plan: &mut Builder, ctx: &Context<'_>, process: &Process) 
         permitted: sets.permitted,
         inheritable: sets.inheritable,
         ambient: sets.ambient,
-        filter: ctx.filter.is_some() && !no_new_privileges,
+        filter: until_filter(ctx, process) != 0,
     };
     plan.push("/process/capabilities", &step);
+}
+
+/// What stays permitted until the filter is loaded, or execve(2) takes it away: CAP_SYS_ADMIN.
+pub(super) fn until_filter(ctx: &Context<'_>, process: &Process) -> u64 {
+    let needed = ctx.filter.is_some() && !no_new_privileges(process, ctx.spec);
+    if needed { caps::Capability::CAP_SYS_ADMIN.bitmask() } else { 0 }
 }
 
 fn no_new_privileges(process: &Process, spec: &Spec) -> bool {

@@ -13,6 +13,7 @@
 //! profile names gives ENOSYS and not the default action, so that a C library's fallback for old
 //! kernels works (EPERM would be taken for an answer).
 
+mod answer;
 mod arch;
 mod assemble;
 mod cache;
@@ -33,6 +34,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{Arch, LinuxSeccomp};
 
+pub(crate) use self::answer::Call;
 pub(crate) use self::cache::Cache;
 
 use self::arch::{Abi, NATIVE, X32_BIT};
@@ -76,6 +78,11 @@ impl Filter {
     /// `SECCOMP_FILTER_FLAG_*`; NEW_LISTENER is among them if and only if there is a [`Notify`].
     pub(crate) fn flags(&self) -> u32 {
         self.flags
+    }
+
+    /// Whether each of these calls passes, without a trace of it in any log.
+    pub(crate) fn allows(&self, calls: &[Call]) -> bool {
+        calls.iter().all(|call| answer::allows(&self.program, *call) == Some(true))
     }
 
     /// Set if seccomp(2) will return a listener.

@@ -69,6 +69,10 @@ impl Spawn<'_> {
             None,
         )
         .map_err(|errno| Error::system("make the control socket", errno))?;
+        if self.plan.clones_last() {
+            rustix::net::sockopt::set_socket_passcred(&control, true)
+                .map_err(|errno| Error::system("make the control socket", errno))?;
+        }
 
         let base = 3 + self.preserved.len();
         let mut fds: Vec<BorrowedFd<'_>> = Vec::with_capacity(base + 3 + self.passed.len());
@@ -86,6 +90,7 @@ impl Spawn<'_> {
             report,
             outer: Some(outer),
             inner: None,
+            last: if self.plan.clones_last() { Last::Expected } else { Last::None },
             early: VecDeque::new(),
             head: (!complete).then_some(plan),
         })
@@ -125,6 +130,15 @@ pub(crate) struct Inner {
     pub(crate) pidfd: OwnedFd,
 }
 
+/// Whether inner is followed by another process, `Step::CloneLast`. That may be traced by the
+/// container's, and has the socket as well: it is not listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    None,
+    Expected,
+    Here,
+}
+
 /// What init has to say.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -151,6 +165,7 @@ pub(crate) struct Conversation {
     pub(crate) report: Report,
     outer: Option<OwnedFd>,
     inner: Option<Inner>,
+    last: Last,
     /// What inner said before outer had told of it.
     early: VecDeque<Event>,
     /// The file that holds the first part of the plan, until the rest is in it.
@@ -172,11 +187,12 @@ impl Conversation {
             Err(errno) => return Err(Error::system("send init a report page", errno)),
         }
         match receive(&connection, RecvFlags::empty())? {
-            Some((MSG_PAGE, _, None)) => Ok(Some(Self {
+            Some(Message { kind: MSG_PAGE, fd: None, .. }) => Ok(Some(Self {
                 control: connection,
                 report,
                 outer: None,
                 inner: None,
+                last: Last::None,
                 early: VecDeque::new(),
                 head: None,
             })),
@@ -193,7 +209,8 @@ impl Conversation {
     /// Takes the container's process over.
     pub(crate) fn take_inner(&mut self) -> Option<Inner> {
         self.settle();
-        self.inner.take()
+        // The one that has only prepared it is nobody's process.
+        if self.last == Last::Expected { None } else { self.inner.take() }
     }
 
     /// Ends outer, and finds the inner that it has cloned though nobody has read of it.
@@ -236,31 +253,60 @@ impl Conversation {
     }
 
     fn receive(&mut self, flags: RecvFlags) -> Result<Event> {
-        match receive(&self.control, flags)? {
-            None => {
-                if self.outer.is_some() {
-                    self.reap_outer();
-                    self.adopt();
+        loop {
+            let Some(message) = receive(&self.control, flags)? else {
+                return Ok(self.end());
+            };
+            match (self.last, self.inner.as_ref().map(|inner| inner.pid)) {
+                (Last::None, _) | (Last::Expected, None) => return self.event(message),
+                (Last::Expected, Some(inner)) if message.sender == Some(inner) => {
+                    if message.kind != MSG_CLONED {
+                        return self.event(message);
+                    }
+                    self.follow(message)?;
                 }
-                Ok(Event::End)
+                (Last::Expected | Last::Here, _) => {}
             }
-            Some((MSG_CLONED, pid, Some(pidfd))) => {
-                self.inner = Some(Inner { pid, pidfd });
+        }
+    }
+
+    /// Inner has cloned the process that executes the program, and ends right after that, as outer did.
+    fn follow(&mut self, message: Message) -> Result<()> {
+        let pidfd = message.fd.ok_or_else(protocol_error)?;
+        self.reap_outer();
+        let last = Inner { pid: message.value, pidfd };
+        self.outer = self.inner.replace(last).map(|inner| inner.pidfd);
+        self.last = Last::Here;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Event {
+        if self.outer.is_some() {
+            self.reap_outer();
+            self.adopt();
+        }
+        Event::End
+    }
+
+    fn event(&mut self, Message { kind, value, fd, .. }: Message) -> Result<Event> {
+        match (kind, fd) {
+            (MSG_CLONED, Some(pidfd)) if self.inner.is_none() => {
+                self.inner = Some(Inner { pid: value, pidfd });
                 Ok(Event::Cloned)
             }
-            Some((MSG_SYNC, point, None)) => {
+            (MSG_SYNC, None) => {
                 let points = [Sync::Cgroup, Sync::Maps, Sync::Namespaces, Sync::Hooks, Sync::Start];
-                let point = points.into_iter().find(|sync| *sync as u32 == point);
+                let point = points.into_iter().find(|sync| *sync as u32 == value);
                 point.map(Event::Sync).ok_or_else(protocol_error)
             }
-            Some((MSG_MAP_IDS, value, Some(tree))) => Ok(Event::MapIds {
+            (MSG_MAP_IDS, Some(tree)) => Ok(Event::MapIds {
                 tree,
                 map: usize::try_from(value & !MAP_RECURSIVE).map_err(|_| protocol_error())?,
                 recursive: value & MAP_RECURSIVE != 0,
             }),
-            Some((MSG_ANNOUNCED, _, None)) => Ok(Event::Announced),
-            Some((MSG_CREATED, _, None)) => Ok(Event::Created),
-            Some(_) => Err(protocol_error()),
+            (MSG_ANNOUNCED, None) => Ok(Event::Announced),
+            (MSG_CREATED, None) => Ok(Event::Created),
+            _ => Err(protocol_error()),
         }
     }
 
@@ -347,10 +393,20 @@ pub(crate) fn protocol_error() -> Error {
     Error::system("init sent what it never sends", Errno::PROTO)
 }
 
-/// One message: kind, value, and at most one descriptor. `None` at the end of the connection.
-fn receive(socket: &OwnedFd, flags: RecvFlags) -> Result<Option<(u32, u32, Option<OwnedFd>)>> {
+/// One message: kind, value, and at most one descriptor.
+#[derive(Debug)]
+struct Message {
+    kind: u32,
+    value: u32,
+    fd: Option<OwnedFd>,
+    /// Who has sent it, where the socket has SO_PASSCRED, unix(7).
+    sender: Option<u32>,
+}
+
+/// The next message; `None` at the end of the connection.
+fn receive(socket: &OwnedFd, flags: RecvFlags) -> Result<Option<Message>> {
     let mut bytes = [0u8; MSG_LEN];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1), ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
         rustix::net::recvmsg(
@@ -365,10 +421,14 @@ fn receive(socket: &OwnedFd, flags: RecvFlags) -> Result<Option<(u32, u32, Optio
         Err(Errno::CONNRESET) => 0,
         Err(errno) => return Err(Error::system("listen to init", errno)),
     };
-    let mut fd = None;
+    let (mut fd, mut sender) = (None, None);
     for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(fds) = message {
-            fd = fds.last().or(fd);
+        match message {
+            RecvAncillaryMessage::ScmRights(fds) => fd = fds.last().or(fd),
+            RecvAncillaryMessage::ScmCredentials(credentials) => {
+                sender = u32::try_from(credentials.pid.as_raw_nonzero().get()).ok();
+            }
+            _ => {}
         }
     }
     if length == 0 {
@@ -377,7 +437,8 @@ fn receive(socket: &OwnedFd, flags: RecvFlags) -> Result<Option<(u32, u32, Optio
     let (kind, value) = bytes.split_at(4);
     match (<[u8; 4]>::try_from(kind), <[u8; 4]>::try_from(value)) {
         (Ok(kind), Ok(value)) if length == MSG_LEN => {
-            Ok(Some((u32::from_le_bytes(kind), u32::from_le_bytes(value), fd)))
+            let [kind, value] = [kind, value].map(u32::from_le_bytes);
+            Ok(Some(Message { kind, value, fd, sender }))
         }
         _ => Err(protocol_error()),
     }

@@ -9,6 +9,8 @@
  *   FOREIGN path     ... and led to a directory or file that can be opened through it
  *   MEM              its memory could be opened
  *   PTRACE           it could be traced
+ *   CAPS mask        its permitted capabilities
+ *   SECCOMP mode     whether its filter was loaded
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -74,6 +76,15 @@ static int own(const char *exe)
 	return !strncmp(exe, "/bin/", 5);
 }
 
+/* Whether it executes the container's own program by now: then that is what was looked at. */
+static int executed(int dir)
+{
+	char exe[256];
+	ssize_t length = readlinkat(dir, "exe", exe, sizeof(exe) - 1);
+	exe[length > 0 ? length : 0] = 0;
+	return own(exe) || (length < 0 && errno == ENOENT);
+}
+
 static void descriptors(int dir)
 {
 	char target[256];
@@ -94,16 +105,41 @@ static void descriptors(int dir)
 		char *number = strchr(target, '[');
 		if (number)
 			*number = 0;
-		say("FD", target);
-		int fd = openat(fds, entry->d_name, O_PATH);
-		if (fd < 0)
-			continue;
 		struct stat canary;
-		if (!fstatat(fd, foreign, &canary, 0))
+		int fd = openat(fds, entry->d_name, O_PATH);
+		int leads_out = fd >= 0 && !fstatat(fd, foreign, &canary, 0);
+		if (fd >= 0)
+			close(fd);
+		if (executed(dir))
+			break;
+		say("FD", target);
+		if (leads_out)
 			say("FOREIGN", target);
-		close(fd);
 	}
 	closedir(list);
+}
+
+/* A line of /proc/PID/status. */
+static void field(const char *status, const char *name, const char *what)
+{
+	char value[64];
+	const char *line = strstr(status, name);
+	if (line && sscanf(line + strlen(name), "%63s", value) == 1)
+		say(what, value);
+}
+
+static void credentials(int dir)
+{
+	char status[4096];
+	int fd = openat(dir, "status", O_RDONLY);
+	ssize_t length = fd < 0 ? -1 : read(fd, status, sizeof(status) - 1);
+	if (fd >= 0)
+		close(fd);
+	if (length <= 0 || executed(dir))
+		return;
+	status[length] = 0;
+	field(status, "\nCapPrm:\t", "CAPS");
+	field(status, "\nSeccomp:\t", "SECCOMP");
 }
 
 /* Returns 0 when there is nothing more to be had. */
@@ -139,6 +175,7 @@ static int reach(int dir, int pid)
 				say("SEEN", name);
 		}
 	}
+	credentials(dir);
 	descriptors(dir);
 	if ((fd = openat(dir, "mem", O_RDWR)) >= 0) {
 		length = readlinkat(dir, "exe", exe, sizeof(exe) - 1);

@@ -256,6 +256,14 @@ impl Case {
             json!({"bounding": names, "effective": names, "permitted": names});
     }
 
+    /// CAP_SYS_PTRACE beside the default's capabilities.
+    pub(crate) fn may_trace(&mut self) {
+        for set in ["bounding", "effective", "permitted"] {
+            let set = &mut self.process()["capabilities"][set];
+            set.as_array_mut().unwrap().push(json!("CAP_SYS_PTRACE"));
+        }
+    }
+
     /// The configuration as a bundle.
     pub(crate) fn bundle(&self) -> hoist::Result<Bundle> {
         Bundle::from_json(&self.dir, self.config.to_string())

@@ -281,6 +281,61 @@ fn a_filter_that_refuses_clone() {
     end(container);
 }
 
+/// Who is cloned a second time, because the container's processes may trace it, is like all others.
+#[test]
+fn where_it_may_be_traced() {
+    for (no_new_privileges, filter) in [(true, false), (false, true)] {
+        let mut case = case!();
+        case.may_trace();
+        case.process()["noNewPrivileges"] = json!(no_new_privileges);
+        if filter {
+            let docker = include_str!("../data/docker-seccomp.json");
+            case.linux()["seccomp"] = serde_json::from_str(docker).unwrap();
+        }
+        let container = case.running();
+        let before = container.processes().unwrap().len();
+        let script = "cut -d' ' -f5,6 /proc/$$/stat; echo $$ $$; cat /proc/self/status; exit 7";
+        for uid in [0, 1000] {
+            let mut process = sh_process(script);
+            process["user"] = json!({"uid": uid, "gid": 9});
+            process["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 10}]);
+            let out = exec(&container, process);
+            assert_eq!(out.exit.code(), Some(7), "{out:?}");
+            let lines: Vec<&str> = out.stdout.lines().collect();
+            assert_eq!(lines[0], lines[1], "no session of its own: {out:?}");
+            assert_eq!(status_field(&out.stdout, "Uid"), [uid.to_string().as_str(); 4].join("\t"));
+            assert_eq!(
+                status_field(&out.stdout, "NoNewPrivs"),
+                u8::from(no_new_privileges).to_string()
+            );
+            assert_eq!(status_field(&out.stdout, "Seccomp"), if filter { "2" } else { "0" });
+        }
+        let mut process = sh_process("");
+        process["args"] = json!(["no-such"]);
+        let error = exec_with(&container, process.clone(), ExecOptions::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CommandNotFound, "{error}");
+        fs::write(case.rootfs().join("bin/garbage"), "\x01\x02").unwrap();
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(case.rootfs().join("bin/garbage"), mode).unwrap();
+        process["args"] = json!(["garbage"]);
+        let error = exec_with(&container, process, ExecOptions::new()).unwrap_err();
+        assert_error(
+            &error,
+            ErrorKind::CommandNotExecutable,
+            "/process/args/0",
+            "exec format error",
+        );
+        let process = serde_json::from_value(sh_process("sleep 1000")).unwrap();
+        let process = container.exec(&process, ExecOptions::new().stdio(Stdio::null())).unwrap();
+        assert!(container.processes().unwrap().contains(&process.pid()));
+        process.kill(Signal::KILL).unwrap();
+        assert_eq!(process.wait().unwrap().exit_code(), 137);
+        // Nobody else is left.
+        assert_eq!(container.processes().unwrap().len(), before);
+        end(container);
+    }
+}
+
 /// Many at once.
 #[test]
 fn in_parallel() {

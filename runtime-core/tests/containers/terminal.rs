@@ -101,21 +101,26 @@ fn the_terminals_signals() {
 
 #[test]
 fn a_terminal_for_exec() {
-    let mut case = case!();
-    let container = case.running();
-    let mut process: Value = sh_process("tty; stty size; echo out > /dev/tty");
-    process["terminal"] = json!(true);
-    process["consoleSize"] = json!({"height": 10, "width": 20});
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let options = ExecOptions::new().console_socket(theirs.into());
-    let process = serde_json::from_value(process).unwrap();
-    let process = container.exec(&process, options).unwrap();
-    let (_, master) = receive(&ours);
-    wait_for_exit(std::os::fd::AsFd::as_fd(&process));
-    assert!(process.wait().unwrap().success());
-    let text = read_all(&master);
-    assert_eq!(text, "/dev/pts/0\n10 20\nout\n");
-    end(container);
+    for traced in [false, true] {
+        let mut case = case!();
+        if traced {
+            case.may_trace();
+        }
+        let container = case.running();
+        let mut process: Value = sh_process("tty; stty size; echo out > /dev/tty");
+        process["terminal"] = json!(true);
+        process["consoleSize"] = json!({"height": 10, "width": 20});
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let options = ExecOptions::new().console_socket(theirs.into());
+        let process = serde_json::from_value(process).unwrap();
+        let process = container.exec(&process, options).unwrap();
+        let (_, master) = receive(&ours);
+        wait_for_exit(std::os::fd::AsFd::as_fd(&process));
+        assert!(process.wait().unwrap().success());
+        let text = read_all(&master);
+        assert_eq!(text, "/dev/pts/0\n10 20\nout\n");
+        end(container);
+    }
 }
 
 #[test]

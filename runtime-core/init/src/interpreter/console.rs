@@ -16,8 +16,7 @@ impl Init {
     pub(super) fn console(
         &mut self,
         socket: Reg,
-        rows: u32,
-        columns: u32,
+        (rows, columns): (u32, u32),
         uid: u32,
         mount: bool,
     ) -> Outcome {
@@ -49,8 +48,13 @@ impl Init {
         for fd in 0..3 {
             sys::dup3(slave.raw(), fd, 0).at(Op::Open)?;
         }
-        sys::ioctl(0, sys::TIOCSCTTY, 0).at(Op::Ioctl).map(drop)
+        Ok(())
     }
+}
+
+/// Makes descriptor 0 the session's controlling terminal, ioctl_tty(2).
+pub(super) fn take_terminal() -> Outcome {
+    sys::ioctl(0, sys::TIOCSCTTY, 0).at(Op::Ioctl).map(drop)
 }
 
 /// The master's descriptor goes along with the terminal's name, `/dev/pts/N`.

@@ -17,6 +17,14 @@ pub(super) fn limit(keep: u64, last_cap: u32) -> Outcome {
     sys::capset(&sets).at(Op::Capset)
 }
 
+/// Drops capabilities from the process's own sets; those that are ambient go with them.
+pub(super) fn drop(capabilities: u64) -> Outcome {
+    let mut sets = sys::capget().at(Op::Capset)?;
+    sets.permitted &= !capabilities;
+    sets.effective &= !capabilities;
+    sys::capset(&sets).at(Op::Capset)
+}
+
 /// User 0 and group 0 of the user namespace. Returns whether it permits setgroups(2): one that is
 /// joined may have `deny` in its `/proc/PID/setgroups`, which only the kernel knows of.
 pub(super) fn become_root(setgroups: bool) -> Outcome<bool> {

@@ -169,7 +169,7 @@ impl Init {
             self.page.code.store(step.code(), Relaxed);
             self.step(&step)?;
             // A clock read would be one more call that the filter could trap.
-            if !matches!(step, Step::Seccomp { .. }) {
+            if !matches!(step, Step::Seccomp { .. } | Step::CloneLast { .. }) {
                 self.clock(index as usize + 1);
             }
         }
@@ -250,6 +250,7 @@ impl Init {
             }
             Step::LimitCapabilities { keep, last_cap } => credentials::limit(keep, last_cap),
             Step::CloneInner { flags, cgroup } => self.clone_inner(flags, cgroup),
+            Step::CloneLast { drop, terminal } => self.clone_last(drop, terminal),
             Step::Sync { point } => self.synchronize(point),
             Step::Announce {} => self.tell(MSG_ANNOUNCED, 0, None),
             Step::BecomeRoot { setgroups } => {
@@ -316,8 +317,9 @@ impl Init {
             Step::Hostname { name } => sys::sethostname(name.to_bytes()).at(Op::Hostname),
             Step::Domainname { name } => sys::setdomainname(name.to_bytes()).at(Op::Domainname),
             Step::Sysctl { path, value } => self.write_proc(path, value, Op::Write),
-            Step::Console { socket, rows, columns, uid, mount } => {
-                self.console(socket, rows, columns, uid, mount)
+            Step::Console { socket, rows, columns, uid, mount, later } => {
+                self.console(socket, (rows, columns), uid, mount)?;
+                if later { Ok(()) } else { console::take_terminal() }
             }
             Step::ReopenNull {} => console::reopen_null(self.fd(Reg::ROOT)?),
             Step::ChownStdio { uid } => console::chown_stdio(uid),

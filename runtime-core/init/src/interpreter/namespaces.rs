@@ -3,10 +3,10 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{At, Fail, Init, Outcome};
+use super::{At, Fail, Init, Outcome, console, credentials};
 use crate::page::{
-    MAP_RECURSIVE, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, Op, Page, REPLY_COMMIT,
-    REPLY_GO, REPLY_START, ROLE_INNER, Sync,
+    MAP_RECURSIVE, MSG_CLONED, MSG_CREATED, MSG_LEN, MSG_MAP_IDS, MSG_PAGE, MSG_SYNC, Op, Page,
+    REPLY_COMMIT, REPLY_GO, REPLY_START, ROLE_INNER, Sync,
 };
 use crate::sys::{
     self, AT_FDCWD, CLONE_INTO_CGROUP, CLONE_NEWPID, CLONE_NEWTIME, CLONE_PARENT,
@@ -90,6 +90,22 @@ impl Init {
         self.close_register(cgroup);
         self.become_inner();
         Ok(())
+    }
+
+    /// Inner becomes two as outer did, but it has done nearly everything by then, out of the sight of
+    /// the container's processes: who is born among them has no more than they have (decision 0009).
+    pub(super) fn clone_last(&mut self, drop: u64, terminal: bool) -> Outcome {
+        if drop != 0 {
+            credentials::drop(drop)?;
+        }
+        let mut pidfd = -1;
+        let pid = sys::clone(CLONE_PARENT | CLONE_PIDFD, &mut pidfd).at(Op::Clone)?;
+        if pid != 0 {
+            let told = self.tell(MSG_CLONED, pid as u32, Some(pidfd));
+            sys::exit(i32::from(told.is_err()));
+        }
+        sys::setsid().at(Op::Session)?;
+        if terminal { console::take_terminal() } else { Ok(()) }
     }
 
     fn control(&self) -> Outcome<i32> {

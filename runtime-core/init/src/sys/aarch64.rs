@@ -14,6 +14,7 @@ pub(crate) mod nr {
     pub(crate) const SENDMSG: usize = 211;
     pub(crate) const RECVMSG: usize = 212;
     pub(crate) const SOCKET: usize = 198;
+    pub(crate) const CLONE: usize = 220;
     pub(crate) const EXECVE: usize = 221;
     pub(crate) const EXIT_GROUP: usize = 94;
     pub(crate) const GETCWD: usize = 17;

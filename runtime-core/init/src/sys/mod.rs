@@ -282,6 +282,12 @@ pub(crate) fn clone_with_farewell(
     if result < 0 { Err(Errno(-(result as i32))) } else { Ok(()) }
 }
 
+/// clone(2) without new memory arrangements, as fork(2): 0 in the child, and in the parent its pid,
+/// with the pidfd. The older call, for filters that answer to clone3(2) that there is none.
+pub(crate) fn clone(flags: u64, pidfd: &mut i32) -> Result<usize> {
+    call!(CLONE, flags, 0, &raw mut *pidfd, 0, 0)
+}
+
 pub(crate) fn execve(path: &CStr, arguments: *const usize, environment: *const usize) -> Errno {
     match call!(EXECVE, path.as_ptr(), arguments, environment) {
         Err(errno) => errno,

@@ -14,6 +14,7 @@ pub(crate) mod nr {
     pub(crate) const SENDMSG: usize = 46;
     pub(crate) const RECVMSG: usize = 47;
     pub(crate) const SOCKET: usize = 41;
+    pub(crate) const CLONE: usize = 56;
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const EXIT_GROUP: usize = 231;
     pub(crate) const GETCWD: usize = 79;

@@ -73,7 +73,7 @@ pub(super) fn compile(config: &Value) -> Plan {
 
 pub(super) fn exec(process: &Value, config: &Value, join: u64, facts: &Facts<'_>) -> Plan {
     let process: Process = serde_json::from_value(process.clone()).unwrap();
-    let to = ExecOptions { join, chroot: None, hook: None };
+    let to = ExecOptions { join, chroot: None, hook: None, last: false };
     super::exec::compile(&process, &spec(config), to, facts, &Options::default(), None).unwrap()
 }
 
