@@ -617,4 +617,42 @@ mod tests {
         let inner = conversation.take_inner().unwrap();
         let _ = rustix::process::waitid(WaitId::PidFd(inner.pidfd.as_fd()), WaitIdOptions::EXITED);
     }
+
+    /// Inner's successor is the container's process; what it says isn't listened to, for it may be
+    /// others who say it.
+    #[test]
+    fn the_last_has_nothing_to_say() {
+        let (mut conversation, _pipe) = spawn(&[
+            Step::CloneInner { flags: 0, cgroup: Reg::NONE },
+            Step::Announce {},
+            Step::CloneLast { drop: 0, terminal: false },
+            Step::Announce {},
+            Step::FindProgram { name: c"/no/such/program", path: c"" },
+        ]);
+        assert!(matches!(conversation.next(), Ok(Event::Cloned)));
+        let inner = conversation.inner().unwrap().pid;
+        assert!(matches!(conversation.next(), Ok(Event::Announced)));
+        assert!(matches!(conversation.next(), Ok(Event::End)));
+        let snapshot = conversation.report.read().unwrap();
+        assert!(snapshot.failure.is_some() && snapshot.step == 4, "{snapshot:?}");
+        let last = conversation.take_inner().unwrap();
+        assert_ne!(last.pid, inner);
+        // Both were the caller's children, and the first is reaped.
+        pidfd::wait_end(last.pidfd.as_fd()).unwrap();
+        let gone = i32::try_from(inner).ok().and_then(Pid::from_raw).unwrap();
+        assert!(rustix::process::test_kill_process(gone).is_err());
+    }
+
+    /// An inner that ends before it has cloned anybody was not the container's process.
+    #[test]
+    fn without_a_last_there_is_no_process() {
+        let (mut conversation, _pipe) = spawn(&[
+            Step::CloneInner { flags: 0, cgroup: Reg::NONE },
+            Step::FindProgram { name: c"/no/such/program", path: c"" },
+            Step::CloneLast { drop: 0, terminal: false },
+        ]);
+        assert!(matches!(conversation.next(), Ok(Event::Cloned)));
+        assert!(matches!(conversation.next(), Ok(Event::End)));
+        assert!(conversation.take_inner().is_none());
+    }
 }

@@ -1,17 +1,20 @@
 //! Namespaces, the root, devices: what is done where, and in which order.
 
+use oci_spec::runtime::Process;
 use serde_json::{Value, json};
 
 use super::super::Passed;
-use super::super::context::{Facts, Options, Placement};
-use super::super::{compile_helper, compile_userns};
+use super::super::check::check;
+use super::super::context::{Facts, Filter, Options, Placement};
+use super::super::{ExecOptions, compile_exec, compile_helper, compile_userns};
 use super::{
-    compile, compile_with, default_config, exec, facts, lines, names, place, small_config,
+    compile, compile_with, default_config, exec, facts, lines, names, place, small_config, spec,
 };
 
 const NEWUSER: u64 = 0x1000_0000;
 const NEWNS: u64 = 0x0002_0000;
 const NEWCGROUP: u64 = 0x0200_0000;
+const NEWPID: u64 = 0x2000_0000;
 
 fn rootless() -> Facts<'static> {
     Facts { privileged: false, bind_devices: true, setgroups: false, ..facts() }
@@ -311,6 +314,37 @@ fn who_joins_a_user_namespace_limits_itself_twice() {
     let plan = exec(&process, &small_config(), join, &rootless());
     let all = place(&plan, "join-process pidfd=fd1 flags=CLONE_NEWUSER|CLONE_NEWNS");
     assert!(all < place(&plan, "clone"), "{plan}");
+}
+
+/// Who may be traced in the pid namespace comes there when it has nothing more to lose.
+#[test]
+fn who_may_be_traced_comes_last() {
+    let process: Process = serde_json::from_value(json!({
+        "user": {"uid": 5, "gid": 6}, "args": ["/bin/true"], "cwd": "/x", "terminal": true,
+        "apparmorProfile": "p",
+    }))
+    .unwrap();
+    let to = ExecOptions { join: NEWPID | NEWNS, chroot: None, hook: None, last: true };
+    let filter = Filter { program: &[0; 16], flags: 0, notify: false };
+    let options = Options::default();
+    let spec = spec(&small_config());
+    let plan = compile_exec(&process, &spec, to, &facts(), &options, Some(filter)).unwrap();
+    check(&plan);
+    let order = [
+        "join-process pidfd=fd1 flags=CLONE_NEWNS",
+        "clone cgroup=fd0",
+        "open-proc",
+        "join-process pidfd=fd1 flags=CLONE_NEWPID",
+        "console socket=fd2 rows=0 columns=0 uid=5 later",
+        "close-host-descriptors",
+        "capabilities effective=none permitted=none inheritable=none ambient=none filter",
+        "close-descriptors",
+        "seccomp",
+        "clone-last drop=sys_admin terminal",
+        " execute  #",
+    ];
+    assert!(order.map(|text| place(&plan, text)).is_sorted(), "{plan}");
+    assert!(plan.clones_last() && !names(&plan).contains(&"new-session"), "{plan}");
 }
 
 #[test]
