@@ -57,6 +57,7 @@ mod state;
 mod stdio;
 mod sys;
 mod timings;
+mod user_namespace;
 
 pub use cgroup::Manager as CgroupManager;
 pub use cgroup::stats::{

@@ -60,21 +60,6 @@ pub(crate) struct Stat {
 /// The kernel's flag for a process in do_exit(), proc_pid_stat(5) "flags".
 const PF_EXITING: u64 = 4;
 
-/// The caller is in a user namespace other than the host's: its map is not the whole range.
-pub(crate) fn in_user_namespace() -> bool {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let map = rustix::fs::open("/proc/self/uid_map", flags, Mode::empty())
-        .and_then(|file| read_once(&file))
-        .unwrap_or_default();
-    let fields = map.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
-    fields.ne([b"0".as_slice(), b"0", b"4294967295"])
-}
-
-/// The caller isn't the host's root.
-pub(crate) fn is_rootless() -> bool {
-    !rustix::process::geteuid().is_root() || in_user_namespace()
-}
-
 impl Stat {
     /// Reads one line of `/proc/PID/stat`. The name in it may hold anything, spaces and
     /// parentheses too, but no field after it does: so the last `)` ends it.
@@ -502,7 +487,7 @@ fn read_beneath(dir: impl AsFd, path: &str) -> rustix::io::Result<Vec<u8>> {
     read_once(&beneath(dir, path, OFlags::RDONLY)?)
 }
 
-fn read_once(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
+pub(crate) fn read_once(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
     let mut buffer = Vec::with_capacity(READ_LIMIT);
     retry_on_intr(|| rustix::io::read(file, spare_capacity(&mut buffer)))?;
     Ok(buffer)

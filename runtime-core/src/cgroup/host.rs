@@ -11,6 +11,7 @@ use super::paths::{Location, Paths, clean};
 use super::systemd::Unit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procfs;
+use crate::user_namespace;
 
 /// `f_type` of cgroup v1 and cgroup2: <linux/magic.h>.
 const CGROUP_SUPER_MAGIC: FsWord = 0x0027_e0eb;
@@ -174,7 +175,7 @@ impl Host {
             )
             .with_hint("use the cgroupfs manager"));
         };
-        let (unit, path) = Unit::locate(cgroups_path, id, procfs::is_rootless())?;
+        let (unit, path) = Unit::locate(cgroups_path, id, user_namespace::is_rootless()?)?;
         // systemd makes the directories above; the unit's own is removed with the container.
         let location = Location { made: 1, ..hierarchy.location(&path) };
         let requested = cgroups_path.is_some_and(|path| !path.is_empty());

@@ -38,7 +38,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::procfs;
+use crate::user_namespace;
 
 #[cfg(feature = "bench")]
 pub(crate) use self::devices::encode as encode_devices;
@@ -151,7 +151,7 @@ impl Cgroup {
         let (Some(_), Some(location)) = (&self.unit, &self.paths.unified) else {
             return Ok(false);
         };
-        if !procfs::is_rootless() {
+        if !user_namespace::is_rootless()? {
             return Ok(false);
         }
         let own = host::own_unified()?;

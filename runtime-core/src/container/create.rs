@@ -32,7 +32,8 @@ use crate::state::{ConfigUse, Draft, Locked, Phase, Record, StateDir, Text};
 use crate::stdio::{self, Pipes};
 use crate::sys::pidfd::{self, Ending};
 use crate::sys::required::{self, EVERY_CONTAINER};
-use crate::timings::Clock;
+use crate::timings::{Clock, Timings};
+use crate::user_namespace;
 
 /// Compiles the bundle. Touches nothing.
 pub(crate) fn plan(
@@ -42,7 +43,7 @@ pub(crate) fn plan(
     options: &CreateOptions,
     fused: bool,
 ) -> Result<Plan> {
-    compile(shared, id, bundle, options, fused, facts::caller(), None).map(|(plan, _)| plan)
+    compile(shared, id, bundle, options, fused, facts::caller()?, None).map(|(plan, _)| plan)
 }
 
 /// The plan, with the filter that is in it.
@@ -90,7 +91,7 @@ pub(crate) fn create(
     crate::state::validate_id(id)?;
     required::check(EVERY_CONTAINER)?;
     lsm::check(bundle.spec())?;
-    let caller = facts::caller();
+    let caller = facts::caller()?;
     check_hooks(bundle.spec(), &caller)?;
 
     // First of all: outer makes namespaces while the rest is done here.
@@ -108,7 +109,7 @@ pub(crate) fn create(
     clock.lap("compile");
     let spec = bundle.spec();
     let prepared =
-        cgroup::Prepared::new(host, &paths, &request(spec), id, spec.annotations().as_ref())?;
+        cgroup::Prepared::new(host, &paths, &request(spec)?, id, spec.annotations().as_ref())?;
     clock.lap("cgroup");
 
     let root = StateDir::open_or_create(&shared.root)?;
@@ -129,7 +130,7 @@ pub(crate) fn create(
         clock,
     };
     match work.build(&locked, stdio, fused) {
-        Ok(done) => Ok(work.finish(locked, done, fused)?),
+        Ok(done) => Ok(work.finish(locked, done, fused)),
         Err(error) => {
             work.undo(locked);
             Err(error)
@@ -162,14 +163,14 @@ pub(super) fn paths(host: &cgroup::Host, spec: &Spec, id: &str) -> Result<cgroup
 }
 
 /// What it has to be like.
-fn request(spec: &Spec) -> cgroup::Request<'_> {
+fn request(spec: &Spec) -> Result<cgroup::Request<'_>> {
     let linux = spec.linux().as_ref();
-    cgroup::Request {
+    Ok(cgroup::Request {
         resources: linux.and_then(|linux| linux.resources().as_ref()),
         nodes: linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default(),
         recorded: None,
-        rootless: procfs::is_rootless(),
-    }
+        rootless: user_namespace::is_rootless()?,
+    })
 }
 
 fn check_terminal(bundle: &Bundle, options: &CreateOptions) -> Result<()> {
@@ -239,6 +240,7 @@ struct Work<'a> {
 struct Done {
     pidfd: OwnedFd,
     pipes: Pipes,
+    timings: Timings,
     warnings: Vec<String>,
 }
 
@@ -280,8 +282,9 @@ impl Work<'_> {
                     .to_owned(),
             );
         }
+        let timings = self.clock.finish(&self.plan, &self.conversation.report)?;
         let inner = self.conversation.take_inner().ok_or_else(gone)?;
-        Ok(Done { pidfd: inner.pidfd, pipes, warnings })
+        Ok(Done { pidfd: inner.pidfd, pipes, timings, warnings })
     }
 
     /// What is about to be made is written down first: whoever finds only this can remove it.
@@ -586,6 +589,11 @@ impl Work<'_> {
             {
                 procfs::Namespaces::new()
             }
+            // In a user namespace the caller may not look at what is just ending.
+            Err(error) if error.errno() == Some(Errno::ACCESS.raw_os_error()) => {
+                let ended = pidfd::wait_end_within(inner.pidfd.as_fd(), GOING)?;
+                return if ended { Ok(None) } else { Err(error) };
+            }
             other => other?,
         };
         // An unprivileged caller's init enters its time namespace only at execve(2).
@@ -601,16 +609,16 @@ impl Work<'_> {
         locked.draft_record(record).map(Some)
     }
 
-    fn finish(mut self, locked: Locked, done: Done, fused: bool) -> Result<Container> {
+    /// Nothing of it can fail any more.
+    fn finish(mut self, locked: Locked, done: Done, fused: bool) -> Container {
         let before = self.record.as_ref().map_or(0, |record| record.oom_kills_before);
         let cgroup = self.cgroup.take().map(|cgroup| (cgroup, before));
-        let timings = self.clock.finish(&self.plan, &self.conversation.report)?;
         let mut warnings = self.bundle.warnings().to_vec();
         warnings.extend(done.warnings);
         let creation = (!fused).then_some(self.conversation);
         let dir = (*locked).clone();
         drop(locked);
-        Ok(Container {
+        Container {
             shared: self.shared.clone(),
             dir,
             pidfd: Some(done.pidfd),
@@ -620,9 +628,9 @@ impl Work<'_> {
             creation: Mutex::new(creation),
             config: Mutex::default(),
             pipes: done.pipes,
-            timings,
+            timings: done.timings,
             warnings,
-        })
+        }
     }
 
     /// After a failure nothing is left: process, cgroup, state.

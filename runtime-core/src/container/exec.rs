@@ -81,7 +81,7 @@ impl Container {
             if record.phase == Phase::Started {
                 return Err(wrong_state("cannot exec in a container that is being started"));
             }
-            if !super::facts::caller().privileged() || !init.dir.is_roots() {
+            if !super::facts::caller()?.privileged() || !init.dir.is_roots() {
                 return Err(wrong_state(
                     "cannot exec in a container that was created without privileges and not started",
                 ));
@@ -238,7 +238,7 @@ impl Target<'_> {
         let listener = Listener::of(filter.as_deref())?;
         let cgroup = self.cgroup.below(&options.cgroups)?;
         let placed = cgroup.placement()?;
-        let mut facts = super::facts::caller();
+        let mut facts = super::facts::caller()?;
         if cgroup.wants_attaching()? {
             facts.set_library_placement();
         } else {

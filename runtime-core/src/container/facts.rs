@@ -6,17 +6,18 @@ use rustix::fs::Access;
 use rustix::thread::CapabilitySet;
 
 use crate::cgroup;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{self, CgroupView, Placement, V1Hierarchy};
-use crate::procfs;
 use crate::runtime::Shared;
 use crate::seccomp;
 use crate::spec::Bundle;
+use crate::user_namespace;
 
 /// The compiler's facts, with what they refer to.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     privileged: bool,
+    own_mounts: bool,
     bind_devices: bool,
     setgroups: bool,
     last_cap: u32,
@@ -52,6 +53,7 @@ impl Facts {
         plan::Facts {
             id,
             privileged: self.privileged,
+            own_mounts: self.own_mounts,
             bind_devices: self.bind_devices,
             setgroups: self.setgroups,
             last_cap: self.last_cap,
@@ -87,25 +89,30 @@ pub(crate) fn create(
         facts.set_placement(paths.shape());
     }
     if let Some(gids) = linux.and_then(|linux| linux.gid_mappings().as_ref()) {
-        facts.setgroups = !crate::spawn::idmap::needs_setgroups_deny(gids)?;
+        facts.setgroups &= !crate::spawn::idmap::needs_setgroups_deny(gids)?;
     }
     Ok(facts)
 }
 
 /// What is known of the caller alone.
-pub(crate) fn caller() -> Facts {
+///
+/// # Errors
+/// It is never guessed: for a caller without privileges the plan is another one.
+pub(crate) fn caller() -> Result<Facts> {
     let have = rustix::thread::capabilities(None)
-        .map(|sets| sets.effective)
-        .unwrap_or(CapabilitySet::empty());
+        .map_err(|errno| Error::system("look at the caller's capabilities: capget", errno))?
+        .effective;
     let root = rustix::process::geteuid().is_root();
-    Facts {
+    let inside = user_namespace::in_user_namespace()?;
+    Ok(Facts {
         privileged: root && have.contains(CapabilitySet::SYS_ADMIN),
-        bind_devices: !have.contains(CapabilitySet::MKNOD) || procfs::in_user_namespace(),
-        setgroups: true,
+        own_mounts: !inside || user_namespace::owns_mount_namespace()?,
+        bind_devices: inside || !have.contains(CapabilitySet::MKNOD),
+        setgroups: !inside || user_namespace::permits_setgroups()?,
         last_cap: last_cap(),
         cgroup: CgroupView::None,
         placement: Placement::Stay,
-    }
+    })
 }
 
 /// The highest capability of this kernel: the last of which it says whether the bounding set has

@@ -7,8 +7,8 @@ use super::state::Status;
 use crate::cgroup::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::intel_rdt::Resctrl;
-use crate::procfs;
 use crate::spec::{Resources, merge};
+use crate::user_namespace;
 
 impl Container {
     /// Changes the limits of a container that is not stopped; what `resources` doesn't mention
@@ -55,7 +55,7 @@ impl Container {
             resources: Some(&complete),
             nodes: nodes.as_deref().unwrap_or_default(),
             recorded: recorded.as_ref(),
-            rootless: procfs::is_rootless(),
+            rootless: user_namespace::is_rootless()?,
         };
         resources.record(&mut spec, &wanted)?;
         let update = cgroup.update(self.shared.host()?, &request)?;

@@ -14,12 +14,16 @@ pub(crate) struct Facts<'a> {
     /// The caller has user id 0 and CAP_SYS_ADMIN over the namespaces it is in. Otherwise a user
     /// namespace has to be entered before anything else can be done.
     pub(crate) privileged: bool,
+    /// The caller's capabilities count for its mount namespace. Not so for root of a user namespace
+    /// that was made without one.
+    pub(crate) own_mounts: bool,
     /// mknod(2) of devices is not permitted: the caller is in a user namespace, or lacks
     /// CAP_MKNOD. Devices are then bound from the host. A user namespace of the container's own
     /// has the same effect.
     pub(crate) bind_devices: bool,
     /// setgroups(2) is permitted in the container's user namespace; not so where an unprivileged
-    /// caller had to write `deny` to `/proc/PID/setgroups`, user_namespaces(7).
+    /// caller, or who made the caller's, had to write `deny` to `/proc/PID/setgroups`,
+    /// user_namespaces(7).
     pub(crate) setgroups: bool,
     /// The last capability that the kernel knows, `/proc/sys/kernel/cap_last_cap`.
     pub(crate) last_cap: u32,
@@ -138,10 +142,10 @@ impl<'a> Context<'a> {
     }
 
     /// What is bound from the host has to be opened by outer, with the caller's rights: inner is
-    /// somebody else on the host. An unprivileged caller can't clone mounts outside of its user
-    /// namespace; there inner has the caller's own rights.
+    /// somebody else on the host. Who has no privileges over the mount namespace can't clone mounts
+    /// there; inner can in its own.
     pub(super) fn open_outside(&self) -> bool {
-        self.user_namespace() && self.facts.privileged
+        self.user_namespace() && self.facts.privileged && self.facts.own_mounts
     }
 
     /// SELinux: `mountLabel`.

@@ -69,7 +69,7 @@ pub(super) fn resolve(ctx: &Context<'_>) -> Result<Vec<Device>> {
 }
 
 fn place(device: &LinuxDevice) -> String {
-    clean(&device.path().to_string_lossy())
+    clean(&device.path().to_string_lossy()).into_owned()
 }
 
 impl Device {

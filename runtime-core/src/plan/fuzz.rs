@@ -85,6 +85,7 @@ fn hosts() -> [(Facts<'static>, Options<'static>); 4] {
         id: "web-1",
         privileged,
         bind_devices: !privileged,
+        own_mounts: true,
         setgroups: privileged,
         last_cap: 40,
         kcore: privileged,

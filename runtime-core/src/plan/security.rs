@@ -118,7 +118,8 @@ pub(super) fn compile(plan: &mut Builder, ctx: &Context<'_>, process: &Process) 
         uid: user.uid(),
         gid: user.gid(),
         groups: &groups,
-        set_groups: ctx.facts.setgroups,
+        // Where none can be set, who asks for some gets the kernel's refusal.
+        set_groups: ctx.facts.setgroups || !gids.is_empty(),
     };
     plan.push("/process/user", &step);
     let step = Step::Capabilities {

@@ -11,17 +11,13 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use super::{given_twice, lenient, letter_case};
+use super::{given_twice, lenient, letter_case, members};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Parses `config.json`; the strings are warnings about what was left out.
 pub(super) fn parse(text: &[u8]) -> Result<(Box<Spec>, Vec<String>)> {
     let (spec, warnings) = match serde_json::from_slice::<Box<Spec>>(text) {
-        Ok(spec)
-            if lenient::may_lack_pids_limit(&spec)
-                || letter_case::differs(text)
-                || given_twice::in_a_map(&spec, text) =>
-        {
+        Ok(spec) if lenient::may_lack_pids_limit(&spec) || says_more(text, &spec) => {
             parse_slowly(text, None)?
         }
         Ok(spec) => (spec, Vec::new()),
@@ -32,10 +28,24 @@ pub(super) fn parse(text: &[u8]) -> Result<(Box<Spec>, Vec<String>)> {
         return Err(no_object());
     }
     // JSON has no other way to write a NUL: raw control characters are a syntax error.
-    if text.contains(&b'\\') && contains(text, b"\\u0000") {
+    if text.contains(&b'\\') && text.windows(6).any(|six| six == b"\\u0000") {
         reject_nul(&*spec, "")?;
     }
     Ok((spec, warnings))
+}
+
+/// Whether the text may say something that the typed form of it hides: a key that is given twice, or a member
+/// of `resources` in another letter case.
+fn says_more(text: &[u8], spec: &Spec) -> bool {
+    let maps = given_twice::maps(spec);
+    let wanted: Vec<&str> = maps.iter().map(|(name, _)| *name).chain(["resources"]).collect();
+    members::any_escaped(text)
+        || members::of_each(text, &wanted).any(|(object, names)| {
+            match maps.iter().find(|(name, _)| *name == object) {
+                Some((_, keys)) => names.count() != *keys,
+                None => letter_case::differs(names),
+            }
+        })
 }
 
 #[cold]
@@ -194,22 +204,4 @@ fn find_nul(value: &Value, pointer: &mut String) -> Option<String> {
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
-}
-
-fn contains(text: &[u8], needle: &[u8]) -> bool {
-    find(text, needle).is_some()
-}
-
-/// Where `needle` is first.
-pub(super) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
-    // What begins the needles here, quotes and backslashes, is rare: look for these first.
-    let mut from = 0;
-    while let Some(rest) = text.get(from..) {
-        let at = from + rest.iter().position(|byte| Some(byte) == needle.first())?;
-        if text.get(at..).is_some_and(|rest| rest.starts_with(needle)) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
-    None
 }

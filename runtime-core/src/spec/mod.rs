@@ -14,6 +14,7 @@ pub(crate) mod id_list;
 mod json;
 mod lenient;
 mod letter_case;
+mod members;
 pub(crate) mod merge;
 pub(crate) mod mount_options;
 pub(crate) mod namespaces;

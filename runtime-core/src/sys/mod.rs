@@ -3,6 +3,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod mount;
+pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod pidfd;
 pub(crate) mod required;

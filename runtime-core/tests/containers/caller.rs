@@ -295,11 +295,16 @@ fn a_program_without_stdio() {
 }
 
 /// Where the host's root is shared, as systemd has it, a container with a shared root must not
-/// unmount the host's mounts when it detaches them.
+/// unmount the host's mounts when it detaches them. And what the container mounts on a masked file stays
+/// there.
+///
+/// Seen to fail: while the mask was a clone of the host's `/dev/null` that shared with it, which then was
+/// covered, too.
 #[test]
 fn a_shared_root_survives() {
     let mut case = case!();
-    case.script("exit 47");
+    case.all_capabilities();
+    case.script("[ ! -e /proc/keys ] || mount --bind /etc/passwd /proc/keys || exit 1; exit 47");
     let table = case.dir.join("table");
     for propagation in ["shared", "rshared", "slave", ""] {
         case.linux()["rootfsPropagation"] = json!(propagation);

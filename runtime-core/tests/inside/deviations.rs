@@ -38,6 +38,7 @@ const CAUGHT: &[&str] = &[
     "read /proc/self/limits",
     "read /proc/self/oom_score_adj",
     "read /proc/self/mountinfo",
+    "list /proc: ",
     "link /proc/self/cwd",
     "make /audit",
     "list /dev",
@@ -120,6 +121,9 @@ fn what_is_wrong_is_found() {
     let broken = scene.broken(&answers);
     let found = |beginning: &str| broken.iter().any(|line| line.starts_with(beginning));
     let mut missed: Vec<&str> = CAUGHT.iter().copied().filter(|what| !found(what)).collect();
+    // Of a host without interfaces nothing can be seen.
+    let hosts = host.get("list /sys/class/net").lines().any(|name| name.starts_with('e'));
+    missed.extend(Some("list /sys/class/net").filter(|what| hosts && !found(what)));
     missed.extend(caught_calls().iter().filter(|(call, _)| !found(call)).map(|(_, what)| *what));
     assert!(
         missed.is_empty(),

@@ -165,16 +165,26 @@ fn own(scene: &Scene<'_>) -> Vec<Promise> {
         if seen == variables { Ok(()) } else { Err(format!("{seen:?}, not {variables:?}")) }
     };
     vec![
+        Promise::new("read /proc/self/maps", Want::Holds(Box::new(nothing_but_the_program))),
         Promise::new("read /proc/self/environ", Want::Holds(Box::new(environment))),
         Promise::new("link /proc/self/cwd", Want::Is(process["cwd"].as_str().unwrap().to_owned())),
         Promise::new("link /proc/self/exe", Want::Is(crate::subject::AUDITOR.to_owned())),
         Promise::new(SCORE, Want::Is(score)),
-        // The one habit that the kernel hands down through execve(2) and that is left: what goes into
-        // a core dump, core(5).
+        // Like limits and score it is how whoever runs the engine wants programs to be treated: what
+        // goes into a core dump, core(5).
         Promise::new(CORE_FILTER, Want::Is(scene.host.get(CORE_FILTER).to_owned())),
         Promise::new("read /proc/self/stat", Want::Holds(Box::new(its_own_session))),
         Promise::new(LIMITS, limits(scene)),
     ]
+}
+
+/// No file is mapped but the program.
+fn nothing_but_the_program(maps: &str) -> Result<(), String> {
+    // proc_pid_maps(5): the sixth field is a path, or the kernel's name for what is no file.
+    let names = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let other: Vec<&str> =
+        names.filter(|name| *name != crate::subject::AUDITOR && !name.starts_with('[')).collect();
+    if other.is_empty() { Ok(()) } else { Err(format!("{other:?}")) }
 }
 
 /// It leads a session and a process group, and has no terminal.

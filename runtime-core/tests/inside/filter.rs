@@ -70,11 +70,13 @@ impl Table {
             dirs.iter().find_map(|dir| fs::read_to_string(format!("{dir}/{header}")).ok())?;
         let number = |line: &str| {
             let (name, number) = line.strip_prefix("#define __NR_")?.split_once(' ')?;
+            // unistd_x32.h
+            let number = number.trim_start_matches("(__X32_SYSCALL_BIT + ").trim_end_matches(')');
             Some((number.trim().parse().ok()?, name.to_owned()))
         };
         let mut names: BTreeMap<u64, String> = text.lines().filter_map(number).collect();
         names.extend(NEWER.iter().map(|(name, number)| (*number, (*name).to_owned())));
-        if header == "unistd_64.h" {
+        if header != "unistd_32.h" {
             names.extend([(335, "uretprobe".to_owned()), (336, "uprobe".to_owned())]);
         }
         Some(Self { names })

@@ -2,29 +2,36 @@
 //! hold what isn't the container's, and nothing of it may be had.
 
 use std::fs;
+use std::path::Path;
 
 use hoist::ExecOptions;
 use serde_json::json;
 
 use crate::common::{Case, PATIENCE, capabilities, exec_with};
-use crate::subject::{AUDITOR, Waiting, prepare};
+use crate::subject::{AUDITOR, Waiting, arguments, install, prepare};
 use crate::{case, skip};
 
-/// Executes processes while the first one watches, until it has seen some; what it got.
+const ENOUGH: u32 = 100;
+
+/// Executes processes while the first one watches; what it got. It takes hold of them if `how` says
+/// nothing else.
 fn attacked(
     case: &mut Case,
-    how: &str,
+    how: Option<&str>,
+    rounds: u32,
     mut join: impl FnMut(&Waiting<'_>, &Case),
 ) -> Vec<(String, u32)> {
-    const ENOUGH: u32 = 100;
-    prepare(case, &format!("watch /stop{how}"));
+    let canary = case.dir.join("canary");
+    fs::write(&canary, "of the host").unwrap();
+    let how = how.map_or_else(|| canary.display().to_string(), str::to_owned);
+    prepare(case, &format!("watch /stop {how}"));
     let container = Waiting::start(case);
     let begin = std::time::Instant::now();
     while !Waiting::answers(case).contains("watching") {
         assert!(begin.elapsed() < PATIENCE, "the auditor doesn't watch");
         std::thread::yield_now();
     }
-    for _ in 0..ENOUGH {
+    for _ in 0..rounds {
         join(&container, case);
     }
     fs::write(case.rootfs().join("stop"), "").unwrap();
@@ -64,7 +71,7 @@ fn nothing_can_be_had_of_who_joins() {
             case.user_namespace();
         }
         let question = format!("call {}", libc::SYS_getpid);
-        let haul = attacked(&mut case, "", |container, case| {
+        let haul = attacked(&mut case, None, ENOUGH, |container, case| {
             container.ask(&case.config, &[&question]);
         });
         iterations("nothing_can_be_had_of_who_joins", count(&haul, "seen"));
@@ -76,7 +83,8 @@ fn nothing_can_be_had_of_who_joins() {
 }
 
 /// A container with CAP_SYS_PTRACE in the host's user namespace reaches what shares its pid
-/// namespace. But what it reaches isn't the runtime's program: that can't be written.
+/// namespace. But what it reaches isn't the runtime's program: that can't be written. And nothing that
+/// it reaches leads to the host's files.
 ///
 /// It also shows that the watcher is no blind one.
 #[test]
@@ -87,12 +95,42 @@ fn who_may_trace_still_writes_no_executable() {
     }
     case.all_capabilities();
     let question = format!("call {}", libc::SYS_getpid);
-    let haul = attacked(&mut case, "", |container, case| {
+    let haul = attacked(&mut case, None, ENOUGH, |container, case| {
         container.ask(&case.config, &[&question]);
     });
     iterations("who_may_trace_still_writes_no_executable", count(&haul, "seen"));
     assert!(count(&haul, "seen") > 0 && count(&haul, "exe") > 0, "{haul:?}");
     assert_eq!(count(&haul, "exe_written"), 0, "{haul:?}");
+    assert_eq!(count(&haul, "escaped"), 0, "{haul:?}");
+}
+
+/// The same of a container that is made in the pid namespace of another, as in a pod: that one's
+/// processes see its init from the moment on that it is there.
+#[test]
+fn nothing_can_be_had_of_who_is_made_beside() {
+    const PODS: u32 = 30;
+    for user in [false, true] {
+        let (mut case, mut beside) = (case!(), case!());
+        if user {
+            case.user_namespace();
+            beside.user_namespace();
+        }
+        install(&beside);
+        beside.process()["args"] = arguments(&["link /proc/self/cwd"]);
+        let haul = attacked(&mut case, None, PODS, |container, _| {
+            let of_first = |kind: &str| format!("/proc/{}/ns/{kind}", container.pid());
+            beside.namespace("pid", Some(Path::new(&of_first("pid"))));
+            if user {
+                beside.namespace("user", Some(Path::new(&of_first("user"))));
+            }
+            beside.run().unwrap().success();
+        });
+        iterations("nothing_can_be_had_of_who_is_made_beside", count(&haul, "seen"));
+        assert!(count(&haul, "seen") > 0, "nobody was met: {haul:?}");
+        let got: Vec<_> =
+            haul.iter().filter(|(name, count)| name != "seen" && *count > 0).collect();
+        assert!(got.is_empty(), "user namespace: {user}: {got:?} of {haul:?}");
+    }
 }
 
 /// Who is killed while it joins is an error that says so.
@@ -102,7 +140,7 @@ fn who_may_trace_still_writes_no_executable() {
 fn who_is_killed_while_it_joins() {
     let mut case = case!();
     let mut errors = Vec::new();
-    attacked(&mut case, " kill", |container, case| {
+    attacked(&mut case, Some("kill"), ENOUGH, |container, case| {
         let Waiting::Hoist(container) = container else { return };
         let process = json!({
             "user": {"uid": 0, "gid": 0}, "cwd": "/", "env": case.config["process"]["env"],

@@ -10,6 +10,7 @@ use crate::common::mountinfo;
 use crate::promise::{Promise, Scene, Want};
 
 const MOUNTS: &str = "read /proc/self/mountinfo";
+const INTERFACES: &str = "list /sys/class/net";
 
 /// config.md's names of namespaces, and the kernel's.
 const NAMESPACES: [(&str, &str); 8] = [
@@ -32,6 +33,7 @@ pub(crate) fn of_the_host() -> Vec<String> {
     let mut questions: Vec<String> = NAMESPACES.map(|(_, name)| namespace(name)).into();
     questions.push("read /proc/self/uid_map".to_owned());
     questions.push("link /proc/self/root".to_owned());
+    questions.push(INTERFACES.to_owned());
     questions
 }
 
@@ -42,6 +44,8 @@ pub(crate) fn promises(scene: &Scene<'_>) -> Vec<Promise> {
     all.extend(mounts(scene));
     all.extend(masks(scene));
     all.extend(cgroups(scene));
+    all.extend(processes(scene));
+    all.extend(interfaces(scene));
     all.extend(the_parent(scene));
     all
 }
@@ -224,15 +228,53 @@ fn masks(scene: &Scene<'_>) -> Vec<Promise> {
     all
 }
 
-/// In a cgroup namespace nothing above its root can be seen: the container's name is up there.
+/// In a cgroup namespace nothing above its root can be seen, which is where the process is, in each
+/// hierarchy: so is who joins, who isn't beside or above it.
 fn cgroups(scene: &Scene<'_>) -> Vec<Promise> {
     let path = scene.config["linux"]["cgroupsPath"].as_str().unwrap().to_owned();
     let hidden = scene.has_namespace("cgroup");
     let check = move |answer: &str| {
-        let seen = answer.lines().any(|line| line.ends_with(&path));
-        if seen == hidden { Err(format!("{answer:?}, {path}")) } else { Ok(()) }
+        let mut lines = answer.lines().filter(|line| !line.is_empty());
+        let right = match hidden {
+            true => lines.all(|line| line.ends_with(":/")),
+            false => lines.any(|line| line.ends_with(&path)),
+        };
+        if right { Ok(()) } else { Err(format!("{answer:?}, {path}")) }
     };
     vec![Promise::new("read /proc/self/cgroup", Want::Holds(Box::new(check)))]
+}
+
+/// In a pid namespace of its own there is the container's first process, and who joins.
+fn processes(scene: &Scene<'_>) -> Vec<Promise> {
+    if !scene.has_namespace("pid") {
+        return Vec::new();
+    }
+    let wanted = 1 + usize::from(scene.joined.is_some());
+    let check = move |answer: &str| {
+        let digits = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+        let seen: Vec<&str> = answer.lines().filter(digits).collect();
+        let right = seen.len() == wanted && seen.first() == Some(&"1");
+        if right { Ok(()) } else { Err(format!("{seen:?}")) }
+    };
+    vec![Promise::new("list /proc", Want::Holds(Box::new(check)))]
+}
+
+/// In a network namespace of its own sysfs shows none of the host's interfaces but those that the
+/// kernel makes in each.
+fn interfaces(scene: &Scene<'_>) -> Vec<Promise> {
+    const EVERYWHERE: [&str; 5] = ["lo", "sit0", "tunl0", "ip6tnl0", "bonding_masters"];
+    const GRE: [&str; 5] = ["gre0", "gretap0", "erspan0", "ip6gre0", "ip_vti0"];
+    if !scene.has_namespace("network") {
+        return Vec::new();
+    }
+    let of_host: Vec<String> = scene.host.get(INTERFACES).lines().map(str::to_owned).collect();
+    let check = move |answer: &str| {
+        let known = |name: &str| EVERYWHERE.contains(&name) || GRE.contains(&name);
+        let foreign = |name: &&str| !known(name) && of_host.iter().any(|other| other == name);
+        let seen: Vec<&str> = answer.lines().filter(foreign).collect();
+        if seen.is_empty() { Ok(()) } else { Err(format!("{seen:?}")) }
+    };
+    vec![Promise::new(INTERFACES, Want::Holds(Box::new(check)))]
 }
 
 /// Where the pid namespace is the host's, this test can be seen: its parent. Nothing of it can be

@@ -19,10 +19,12 @@ const BEYOND: u64 = 40;
 /// from anywhere else they do nothing (seccomp_uprobe_exception() in kernel/seccomp.c).
 const KERNELS_OWN: [&str; 2] = ["uretprobe", "uprobe"];
 
-/// One of the two ways into the kernel.
+/// One of the ways into the kernel.
 struct Way {
     verb: &'static str,
     header: &'static str,
+    /// What is added to the numbers of the table.
+    base: u64,
     argument: u64,
     /// What harms although its arguments make no sense: sync(2) disturbs the host, and the i386
     /// form of sigsuspend(2) sleeps for ever.
@@ -30,12 +32,21 @@ struct Way {
 }
 
 const NATIVE: Way =
-    Way { verb: "sweep", header: "unistd_64.h", argument: HARMLESS, left_out: &["sync"] };
+    Way { verb: "sweep", header: "unistd_64.h", base: 0, argument: HARMLESS, left_out: &["sync"] };
 const COMPATIBLE: Way = Way {
     verb: "sweep32",
     header: "unistd_32.h",
+    base: 0,
     argument: HARMLESS & 0xffff_ffff,
     left_out: &["sync", "sigsuspend"],
+};
+/// The native gate with `__X32_SYSCALL_BIT`: filters are asked, whether or not the kernel has them.
+const X32: Way = Way {
+    verb: "sweep",
+    header: "unistd_x32.h",
+    base: 0x4000_0000,
+    argument: HARMLESS,
+    left_out: &["sync"],
 };
 
 /// What came of one call.
@@ -67,15 +78,16 @@ impl Outcome {
 impl Way {
     fn question(&self, table: &Table) -> String {
         let numbers = self.left_out.iter().filter_map(|name| table.number(name));
-        let left_out: Vec<String> = numbers.map(|number| number.to_string()).collect();
-        let last = table.last() + BEYOND;
-        format!("{} 0 {last} {:#x} {}", self.verb, self.argument, left_out.join(" "))
+        let left_out: Vec<String> = numbers.map(|n| (self.base + n).to_string()).collect();
+        let (first, last) = (self.base, self.base + table.last() + BEYOND);
+        format!("{} {first} {last} {:#x} {}", self.verb, self.argument, left_out.join(" "))
     }
 
-    /// Each call's number and outcome.
-    fn outcomes(answers: &Answers, question: &str) -> Vec<(u64, Outcome)> {
+    /// Each call's number in the table and its outcome.
+    fn outcomes(&self, answers: &Answers, question: &str) -> Vec<(u64, Outcome)> {
+        let number = |text: &str| text.parse::<u64>().unwrap() - self.base;
         let lines = answers.get(question).lines().filter_map(|line| line.split_once(' '));
-        lines.map(|(number, text)| (number.parse().unwrap(), Outcome::parse(text))).collect()
+        lines.map(|(nr, text)| (number(nr), Outcome::parse(text))).collect()
     }
 
     /// Compares all verdicts with what the profile promises.
@@ -83,16 +95,16 @@ impl Way {
         let Some(table) = Table::read(self.header) else { skip!("needs {}", self.header) };
         let question = self.question(&table);
         let plain = ask_first(case, &[&question]);
-        let plain = Self::outcomes(&plain, &question);
+        let plain = self.outcomes(&plain, &question);
         assert!(plain.len() > 300, "{plain:?}");
         if plain.iter().all(|(_, outcome)| matches!(outcome, Outcome::Killed(11))) {
             skip!("this kernel runs no programs of 32 bits");
         }
         case.linux()["seccomp"] = profile.clone();
-        let first = Self::outcomes(&ask_first(case, &[&question]), &question);
+        let first = self.outcomes(&ask_first(case, &[&question]), &question);
         prepare(case, "wait");
         let container = Waiting::start(case);
-        let joined = Self::outcomes(&container.ask(&case.config, &[&question]), &question);
+        let joined = self.outcomes(&container.ask(&case.config, &[&question]), &question);
         container.end();
         let mut broken = Vec::new();
         for (who, seen) in [("first", &first), ("joined", &joined)] {
@@ -116,6 +128,20 @@ impl Way {
     }
 }
 
+impl Way {
+    /// No call is made at all: who tries is killed, as libseccomp has it.
+    fn audit_closed(&self, case: &mut Case, profile: &Value) {
+        let Some(table) = Table::read(self.header) else { skip!("needs {}", self.header) };
+        let question = self.question(&table);
+        case.linux()["seccomp"] = profile.clone();
+        let outcomes = self.outcomes(&ask_first(case, &[&question]), &question);
+        assert!(outcomes.len() > 300, "{outcomes:?}");
+        let made: Vec<_> =
+            outcomes.iter().filter(|(_, outcome)| *outcome != Outcome::Killed(31)).collect();
+        assert!(made.is_empty(), "{made:?}");
+    }
+}
+
 /// Each system call of the machine's table is made under Docker's profile, and beyond the table: the kernel
 /// does what the profile promises, to the first process and to one that joins.
 ///
@@ -124,6 +150,29 @@ impl Way {
 #[test]
 fn dockers_profile_call_by_call() {
     NATIVE.audit(&mut case!(), &marked(dockers_profile()));
+}
+
+/// The same for the numbers of x32, which the profile names as well.
+#[test]
+fn dockers_profile_for_x32() {
+    X32.audit(&mut case!(), &marked(dockers_profile()));
+}
+
+/// A profile that doesn't name the other two: nothing gets through their gates.
+#[test]
+fn gates_that_a_profile_does_not_name() {
+    let mut profile = marked(dockers_profile());
+    profile["architectures"] = json!(["SCMP_ARCH_X86_64"]);
+    COMPATIBLE.audit_closed(&mut case!(), &profile);
+    X32.audit_closed(&mut case!(), &profile);
+}
+
+/// In a user namespace, where init loads the filter with other rights.
+#[test]
+fn in_a_user_namespace() {
+    let mut case = case!();
+    case.user_namespace();
+    NATIVE.audit(&mut case, &marked(dockers_profile()));
 }
 
 /// The same through the gate for programs of 32 bits, `int 0x80`.

@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use super::mounts::set_propagation_fd;
 use super::{At, Fail, Outcome, root};
 use crate::page::Op;
 use crate::sys::{
@@ -60,6 +61,8 @@ pub(super) fn bind(directory: i32, path: &CStr, source: &CStr, tree: Option<i32>
         Some(tree) => tree,
         None => {
             opened = sys::open_tree(AT_FDCWD, source, OPEN_TREE_CLONE).at(Op::OpenTree)?;
+            // It has nothing below and shares nothing.
+            set_propagation_fd(opened.raw(), sys::MS_PRIVATE)?;
             opened.raw()
         }
     };

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use super::mounts::{attr, clone_tree, set_attributes, set_option};
+use super::mounts::{attr, clone_tree, set_attributes, set_option, set_propagation_fd};
 use super::{At, Fail, Init, Outcome, root};
 use crate::page::Op;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, ENODEV, Fd, MOUNT_ATTR_RDONLY, O_PATH};
@@ -36,7 +36,16 @@ impl Init {
         }
         let cover = self.fd(if directory { Reg::EMPTY } else { Reg::NULL })?;
         let tree = clone_tree(cover, c"", AT_EMPTY_PATH, false)?;
-        sys::move_mount(tree.raw(), target.raw()).at(Op::MoveMount)
+        if directory || self.null_is_private {
+            return sys::move_mount(tree.raw(), target.raw()).at(Op::MoveMount);
+        }
+        // What is mounted on the host's own must not get here; with `rootfsPropagation` `shared` what
+        // is mounted here would even get there. The others are clones of this one.
+        set_propagation_fd(tree.raw(), sys::MS_PRIVATE)?;
+        sys::move_mount(tree.raw(), target.raw()).at(Op::MoveMount)?;
+        self.keep(Reg::NULL, tree);
+        self.null_is_private = true;
+        Ok(())
     }
 
     pub(super) fn readonly_path(&mut self, path: &CStr, within: Reg) -> Outcome {

@@ -64,6 +64,8 @@ struct Init {
     started: bool,
     /// The SELinux context of what masked directories are covered with.
     mask_label: &'static CStr,
+    /// What covers masked files is no longer the host's mount.
+    null_is_private: bool,
     /// The user namespace permits no setgroups(2).
     groups_denied: bool,
     /// The children will be in another time namespace.
@@ -96,6 +98,7 @@ pub extern "C" fn main(stack: *const usize) -> ! {
         process: process::Prepared::default(),
         started: false,
         mask_label: c"",
+        null_is_private: false,
         groups_denied: false,
         time_differs: false,
     };

@@ -141,7 +141,9 @@ impl Init {
                 // one may see: the outer one's own mount is bound instead.
                 Err(Fail { errno: EPERM | EBUSY, .. }) if !fallback.is_empty() => {
                     let mount = clone_tree(AT_FDCWD, fallback, 0, true)?;
-                    set_attributes(mount.raw(), true, &attr(attributes, 0))?;
+                    // As a new one it shares nothing.
+                    let private = MountAttr { propagation: sys::MS_PRIVATE, ..attr(attributes, 0) };
+                    set_attributes(mount.raw(), true, &private)?;
                     target.put(mount.raw())?;
                     mount
                 }

@@ -99,7 +99,7 @@ impl Manager {
     pub(super) fn connect_until(&self, deadline: Instant) -> Result<Connection> {
         // Inside of a user namespace nobody knows what the other side calls us.
         let uid = rustix::process::geteuid().as_raw();
-        let uid = (!crate::procfs::in_user_namespace()).then_some(uid);
+        let uid = (!crate::user_namespace::in_user_namespace()?).then_some(uid);
         let mut tried = Vec::new();
         for (address, brokered) in self.candidates() {
             match Bus::connect(&address, brokered, uid, deadline) {

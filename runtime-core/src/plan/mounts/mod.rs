@@ -7,6 +7,7 @@ mod idmap;
 mod overlay;
 mod propagation;
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::path::{Component, Path};
 
@@ -86,8 +87,12 @@ fn resolve_one(
     let bind = options.bind.or((kind == "bind").then_some(Reach::One));
     // runtime-spec 1.2: relative destinations are relative to the root. A path as the host has it
     // means the same, as in runc.
-    let destination = clean(&mount.destination().to_string_lossy());
-    let destination = inside(ctx.rootfs, Path::new(&destination)).unwrap_or(destination);
+    let given = mount.destination().to_string_lossy();
+    let destination = clean(&given);
+    let destination = match inside(ctx.rootfs, Path::new(&*destination)) {
+        Some(inside) => inside.into(),
+        None => destination,
+    };
     check_destination(&destination, kind, bind.is_some())
         .map_err(|message| Error::config(format!("{pointer}/destination"), message))?;
     if options.remount && bind.is_none() {
@@ -95,7 +100,7 @@ fn resolve_one(
         return Err(Error::unsupported(format!("{pointer}/options"), message));
     }
     let mut entry = Entry {
-        destination: text(destination.as_str(), &format!("{pointer}/destination"))?,
+        destination: text(&*destination, &format!("{pointer}/destination"))?,
         what: What::Filesystem(Filesystem::default()),
         attributes: options.attributes,
         reset: 0,
@@ -175,9 +180,10 @@ fn source_path(ctx: &Context<'_>, mount: &Mount, pointer: &str) -> Result<(CStri
 
 /// A path of the host's as the container sees it, if its text says that it is in the root.
 fn inside(rootfs: &Path, path: &Path) -> Option<String> {
-    let rootfs = clean(&rootfs.to_string_lossy());
-    let rest = path.strip_prefix(&rootfs).ok().filter(|_| rootfs != "/")?;
-    Some(clean(&rest.to_string_lossy()))
+    let rootfs = rootfs.to_string_lossy();
+    let rootfs = clean(&rootfs);
+    let rest = path.strip_prefix(&*rootfs).ok().filter(|_| rootfs != "/")?;
+    Some(clean(&rest.to_string_lossy()).into_owned())
 }
 
 /// The only files of procfs that may be covered: lxcfs emulates them.
@@ -211,7 +217,11 @@ fn check_destination(clean: &str, kind: &str, bind: bool) -> std::result::Result
 }
 
 /// A path without `.`, `..` and doubled slashes, as if there were no symbolic links.
-pub(super) fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    let is_clean = |rest: &str| rest.split('/').all(|name| !matches!(name, "" | "." | ".."));
+    if text.strip_prefix('/').is_some_and(is_clean) {
+        return text.into();
+    }
     let mut clean = String::with_capacity(text.len() + 1);
     for component in text.split('/') {
         match component {
@@ -226,7 +236,7 @@ pub(super) fn clean(text: &str) -> String {
     if clean.is_empty() {
         clean.push('/');
     }
-    clean
+    clean.into()
 }
 
 /// A bind of the host's `/dev`: then nothing is made in it.

@@ -21,6 +21,7 @@ pub(super) fn facts() -> Facts<'static> {
     Facts {
         id: "web-1",
         privileged: true,
+        own_mounts: true,
         bind_devices: false,
         setgroups: true,
         last_cap: 40,

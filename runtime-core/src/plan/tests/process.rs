@@ -35,6 +35,20 @@ fn after_the_filter_only_execve() {
     assert!(!names(&compile(&small_config())).contains(&"seccomp"));
 }
 
+/// Where no groups can be set, who asks for none gets what there is, and who asks is refused: by the kernel.
+#[test]
+fn groups_that_can_not_be_set() {
+    let facts = Facts { setgroups: false, ..facts() };
+    for (groups, step) in [
+        (json!([]), "user uid=0 gid=0  # /process/user"),
+        (json!([4]), "user uid=0 gid=0 groups=4 set_groups  # /process/user"),
+    ] {
+        let config = with_process(json!({"user": {"uid": 0, "gid": 0, "additionalGids": groups}}));
+        let plan = compile_with(&config, &facts, &Options::default(), None).unwrap();
+        assert_eq!(lines(&plan, "user"), [step]);
+    }
+}
+
 #[test]
 fn in_the_order_that_the_kernel_needs() {
     let config = with_process(json!({

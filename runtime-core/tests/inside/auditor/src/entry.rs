@@ -15,7 +15,8 @@
 //! | `text NUMBER ARGUMENT…` | the string that is there then |
 //! | `sweep FROM TO ARGUMENT [NUMBER…]` | a line for each system call but those listed, called by a child with six times that argument: its number, and what it returned, or `sN` for a child that signal N has killed, or `x` for one that ended |
 //! | `sweep32 …` | the same through the interface for programs of 32 bits |
-//! | `watch PATH [kill]` | until PATH exists: what it gets hold of in processes that appear in `/proc` (`watch.rs`) |
+//! | `watch PATH CANARY` | until PATH exists: what it gets hold of in processes that appear in `/proc`, and whether that leads to the host's CANARY (`watch.rs`) |
+//! | `watch PATH kill` | it kills them instead |
 //! | `wait` | none: it sleeps until it is killed |
 
 #![no_std]

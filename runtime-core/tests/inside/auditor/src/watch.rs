@@ -25,14 +25,28 @@ struct Haul {
     maps: isize,
     /// Traced.
     traced: isize,
+    /// The host's canary, by a directory of theirs.
+    escaped: isize,
     /// Killed.
     killed: isize,
 }
 
-/// `PATH [kill]`, see `entry.rs`.
+/// What is done to each process.
+#[derive(Clone, Copy)]
+enum How<'a> {
+    Kill,
+    /// Takes hold of all that it has; the path is of a file of the host's.
+    Seize(&'a [u8]),
+}
+
+/// Enough of them to be at the host's root, wherever one began.
+const UP: &[u8] = b"/../../../../../../../../../../../../../../../..";
+
+/// `PATH kill|CANARY`, see `entry.rs`.
 pub(crate) fn watch(words: &[u8]) -> Result<()> {
     let (stop, how) = split(words);
     let stop = Path::new(&[stop]);
+    let how = if how == b"kill" { How::Kill } else { How::Seize(how) };
     let mut buffer = [0; 256];
     let own = sys::readlink(c"/proc/self/exe", &mut buffer)?;
     let self_pid = sys::pid();
@@ -42,7 +56,7 @@ pub(crate) fn watch(words: &[u8]) -> Result<()> {
     loop {
         list(c"/proc", |name| {
             if name.iter().all(u8::is_ascii_digit) && number(name) != self_pid {
-                attack(name, own, how == b"kill", &mut haul);
+                attack(name, own, how, &mut haul);
             }
         })?;
         if let Ok(fd) = sys::open(stop.as_c_str(), sys::O_RDONLY) {
@@ -60,6 +74,7 @@ pub(crate) fn watch(words: &[u8]) -> Result<()> {
         ("environ", haul.environ),
         ("maps", haul.maps),
         ("traced", haul.traced),
+        ("escaped", haul.escaped),
         ("killed", haul.killed),
     ] {
         put(name.as_bytes());
@@ -80,16 +95,16 @@ fn look(pid: &[u8], own: &[u8]) -> (bool, bool) {
     }
 }
 
-fn attack(pid: &[u8], own: &[u8], kill: bool, haul: &mut Haul) {
+fn attack(pid: &[u8], own: &[u8], how: How<'_>, haul: &mut Haul) {
     let (before, readable) = look(pid, own);
     if !before {
         return;
     }
-    if kill {
+    let How::Seize(canary) = how else {
         haul.seen += 1;
         haul.killed += isize::from(sys::kill(number(pid)).is_ok());
         return;
-    }
+    };
     let got = |file: &[u8], flags: u32| {
         let path = Path::new(&[b"/proc/", pid, file]);
         let opened = sys::open(path.as_c_str(), flags | sys::O_NONBLOCK);
@@ -99,6 +114,15 @@ fn attack(pid: &[u8], own: &[u8], kill: bool, haul: &mut Haul) {
     let exe_written = isize::from(got(b"/exe", sys::O_WRONLY));
     let mem = isize::from(got(b"/mem", sys::O_RDWR));
     let root = isize::from(got(b"/root", sys::O_RDONLY)) + isize::from(got(b"/cwd", sys::O_RDONLY));
+    let escapes = |parts: &[&[u8]]| {
+        let path = Path::new(parts);
+        isize::from(sys::open(path.as_c_str(), sys::O_RDONLY).map(sys::close).is_ok())
+    };
+    // Whatever this process may: nothing that another has leads to the host.
+    let mut escaped = 0;
+    for directory in [b"/root".as_slice(), b"/cwd"] {
+        escaped += escapes(&[b"/proc/", pid, directory, UP, canary]);
+    }
     let environ = isize::from(got(b"/environ", sys::O_RDONLY));
     let maps = isize::from(got(b"/maps", sys::O_RDONLY));
     let mut fd = 0;
@@ -106,10 +130,13 @@ fn attack(pid: &[u8], own: &[u8], kill: bool, haul: &mut Haul) {
     let _ = list(fds.as_c_str(), |name| {
         let path = Path::new(&[b"/proc/", pid, b"/fd/", name]);
         fd += isize::from(sys::readlink(path.as_c_str(), &mut [0; 256]).is_ok());
+        escaped += escapes(&[b"/proc/", pid, b"/fd/", name, UP, canary]);
     });
     let traced = isize::from(sys::seize(number(pid)).is_ok());
     let (after, still_readable) = look(pid, own);
     exe += isize::from(still_readable);
+    // Of the user's program, too.
+    haul.escaped += escaped;
     // Else it became the user's in between, and that may be what was got.
     if after {
         haul.seen += 1;
