@@ -97,12 +97,7 @@ impl<T> Context<T> for rustix::io::Result<T> {
 /// which is what callers look for in runc's messages.
 pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
-    let text = text.split(" (os error ").next().unwrap_or(&text);
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => String::new(),
-    }
+    text.split(" (os error ").next().unwrap_or(&text).to_lowercase()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Where state is kept, and whether hoist runs without root: runc's rules.
 
 use std::fs::{self, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -14,7 +15,7 @@ pub(crate) fn default_root() -> Result<PathBuf> {
     else {
         return Ok(ROOT.into());
     };
-    if !honours_xdg() {
+    if !honours_xdg()? {
         return Ok(ROOT.into());
     }
     let root = Path::new(&runtime_dir).join("hoist");
@@ -46,23 +47,28 @@ pub(crate) fn checked_root(given: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// Whether this program is somebody else than the host's root.
-pub(crate) fn is_rootless() -> bool {
-    !rustix::process::geteuid().is_root() || in_user_namespace()
+pub(crate) fn is_rootless() -> Result<bool> {
+    Ok(!rustix::process::geteuid().is_root() || in_user_namespace()?)
 }
 
 /// Root on the host keeps its state in /run whatever its session says; everybody else, root of a
 /// user namespace included, has it in the session's own directory.
-fn honours_xdg() -> bool {
+fn honours_xdg() -> Result<bool> {
     if !rustix::process::geteuid().is_root() {
-        return true;
+        return Ok(true);
     }
-    in_user_namespace() && std::env::var_os("USER").is_none_or(|user| user != "root")
+    Ok(in_user_namespace()? && std::env::var_os("USER").is_none_or(|user| user != "root"))
 }
 
 /// In the initial user namespace every id is mapped onto itself.
-fn in_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+fn in_user_namespace() -> Result<bool> {
+    let path = "/proc/self/uid_map";
+    match fs::read_to_string(path) {
+        Ok(map) => Ok(map.split_whitespace().ne(["0", "0", "4294967295"])),
+        // A kernel without user namespaces.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).context(format_args!("read {path}")),
+    }
 }
 
 #[cfg(test)]

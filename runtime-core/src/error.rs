@@ -272,12 +272,7 @@ impl std::error::Error for Error {
 /// The errno as the C library words it, with its name: `no such file or directory (ENOENT)`.
 pub(crate) fn describe(errno: Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut chars = text.chars();
-    let lower: String = match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => String::new(),
-    };
+    let lower = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
     let name = format!("{errno:?}");
     format!("{lower} ({})", errno_name(errno).unwrap_or(name.as_str()))
 }

@@ -191,9 +191,11 @@ fn run_one(hook: &Hook, state: &[u8], launch: &Launch<'_>) -> std::result::Resul
         Instant::now() + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(FOREVER))
     });
     let inner = launch(hook, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
-    if !wait_until(&inner.pidfd, deadline)? {
+    let ended = wait_until(&inner.pidfd, deadline);
+    if !matches!(ended, Ok(true)) {
         let _ = rustix::process::pidfd_send_signal(&inner.pidfd, Signal::KILL);
         let _ = pidfd::wait_end(inner.pidfd.as_fd());
+        ended?;
         return Err(Failure::Timeout(hook.timeout().unwrap_or_default()));
     }
     match pidfd::wait(inner.pidfd.as_fd())? {

@@ -22,7 +22,7 @@ pub(crate) struct Prepared {
 /// Loads the bundle, and logs what is odd about it.
 pub(crate) fn load(session: &Session) -> Result<Prepared> {
     if let Some(mode) = session.globals.text(&flags::ROOTLESS).filter(|mode| *mode != "auto")
-        && (mode == "true") != rootless::is_rootless()
+        && (mode == "true") != rootless::is_rootless()?
     {
         session.log.warn(&format!("--rootless={mode} ignored: hoist goes by what it may do"));
     }

@@ -46,15 +46,9 @@ pub(crate) fn told(
         Blow::Fails(..) if point.process > 0 && UNTOLD.iter().any(|words| text.contains(words)) => {
             Ok(Told::Error)
         }
-        Blow::Fails(name, errno) if !names(text, name, errno) && !call.tells() => {
-            Err(format!("the error does not say {name}: {text}"))
+        _ if !blow.is_told_in(text) && !call.tells() => {
+            Err(format!("the error does not tell of {blow:?}: {text}"))
         }
         _ => Ok(Told::Error),
     }
-}
-
-fn names(text: &str, name: &str, errno: i32) -> bool {
-    let words = std::io::Error::from_raw_os_error(errno).to_string();
-    let words = words.split(" (os error").next().unwrap_or_default().to_lowercase();
-    text.contains(name) || text.to_lowercase().contains(&words)
 }

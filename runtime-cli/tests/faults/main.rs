@@ -3,7 +3,7 @@
 //! processes that build a container. Whatever happens: the caller is told the truth or nothing,
 //! `state` answers, `delete --force` leaves nothing, and the same id can be used again.
 //!
-//! All points take half an hour (`make faults`); a plain run takes every so many, other ones each day.
+//! All points take half an hour (`make faults`); a plain run takes every so many, other ones each time.
 
 #![cfg(test)]
 #![allow(
@@ -55,6 +55,9 @@ operations! {
     start start_on_cgroup_v2 "start"
     run_ run_on_cgroup_v2 "run"
     exec exec_on_cgroup_v2 "exec"
+    state state_on_cgroup_v2 "state"
+    list list_on_cgroup_v2 "list"
+    ps ps_on_cgroup_v2 "ps"
     kill kill_on_cgroup_v2 "kill"
     pause pause_on_cgroup_v2 "pause"
     resume resume_on_cgroup_v2 "resume"
@@ -79,7 +82,7 @@ fn run(operation: &str, through: &str, view: &str) {
         let line = line.unwrap();
         let line = line.trim_start_matches("test sweep ... ");
         passed |= line.contains("1 passed");
-        if ["POINTS", "PROGRESS", "FAILED", "SEEN", "SKIP"]
+        if ["POINTS", "PROGRESS", "FAILED", "SEEN", "SKIP", "HOIST_FAULTS"]
             .iter()
             .any(|word| line.starts_with(word))
         {

@@ -64,6 +64,27 @@ const ALL: &[Operation] = &[
         failed: &[RUNNING],
     },
     Operation {
+        name: "state",
+        arguments: &["state", ID],
+        before: RUNNING,
+        done: RUNNING,
+        failed: &[RUNNING],
+    },
+    Operation {
+        name: "list",
+        arguments: &["list"],
+        before: RUNNING,
+        done: RUNNING,
+        failed: &[RUNNING],
+    },
+    Operation {
+        name: "ps",
+        arguments: &["ps", "--format", "json", ID],
+        before: RUNNING,
+        done: RUNNING,
+        failed: &[RUNNING],
+    },
+    Operation {
         name: "kill",
         arguments: &["kill", ID, "KILL"],
         before: RUNNING,

@@ -51,6 +51,7 @@ impl Sweep {
             return skip(&format!("update{view}"), "needs a cgroup controller with limits");
         }
         let choice = Choice::made(SAMPLE);
+        println!("{choice}");
         let calls = self.count();
         let title = format!("{}{view}", self.operation.name);
         let killed = all(&calls, false);
@@ -168,8 +169,9 @@ impl Sweep {
             Told::Success if name == "kill" => failed.contains(&there),
             // Its program has run: that it could not be deleted is a warning.
             Told::Success if name == "run" && !said.is_empty() => failed.contains(&there),
-            // The container's first process was killed when all was done.
-            Told::Success if point.process > 0 && blow == Blow::Killed => {
+            // The container's first process was killed when all was done, or failed at waiting for its
+            // start.
+            Told::Success if point.process > 0 && (blow == Blow::Killed || name == "create") => {
                 there == done || there == Some(Status::Stopped)
             }
             Told::Success => there == done,

@@ -417,7 +417,8 @@ impl Work<'_> {
                     draft.commit()?;
                     if !fused {
                         self.conversation.commit()?;
-                        self.conversation.reap_outer();
+                        // It exists, whatever becomes of outer.
+                        let _ = self.conversation.reap_outer();
                         return Ok(());
                     }
                     let hooks = self.bundle.spec().hooks().as_ref();

@@ -37,6 +37,16 @@ impl Container {
     }
 
     fn delete_inner(mut self, force: bool) -> Result<Vec<Error>> {
+        let deleted = self.delete_all(force);
+        // What was killed until then may be this program's child, and has no other value now.
+        if let (Err(_), Some(pidfd), None) = (&deleted, &self.pidfd, self.exit.get()) {
+            let bound = if force { PATIENCE } else { Duration::ZERO };
+            let _ = pidfd::wait_end_within(pidfd.as_fd(), bound);
+        }
+        deleted
+    }
+
+    fn delete_all(&mut self, force: bool) -> Result<Vec<Error>> {
         let locked = match self.dir.try_lock()? {
             Some(locked) => locked,
             None => {

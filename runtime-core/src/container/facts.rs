@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rustix::fs::Access;
+use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::cgroup;
@@ -21,6 +22,7 @@ pub(crate) struct Facts {
     bind_devices: bool,
     setgroups: bool,
     last_cap: u32,
+    kcore: bool,
     cgroup: CgroupView,
     placement: Placement,
 }
@@ -57,7 +59,7 @@ impl Facts {
             bind_devices: self.bind_devices,
             setgroups: self.setgroups,
             last_cap: self.last_cap,
-            kcore: rustix::fs::access("/proc/kcore", Access::EXISTS).is_ok(),
+            kcore: self.kcore,
             overlay_layers: true,
             cgroup: self.cgroup.clone(),
             placement: self.placement,
@@ -109,7 +111,8 @@ pub(crate) fn caller() -> Result<Facts> {
         own_mounts: !inside || user_namespace::owns_mount_namespace()?,
         bind_devices: inside || !have.contains(CapabilitySet::MKNOD),
         setgroups: !inside || user_namespace::permits_setgroups()?,
-        last_cap: last_cap(),
+        last_cap: last_cap()?,
+        kcore: has_kcore()?,
         cgroup: CgroupView::None,
         placement: Placement::Stay,
     })
@@ -117,15 +120,37 @@ pub(crate) fn caller() -> Result<Facts> {
 
 /// The highest capability of this kernel: the last of which it says whether the bounding set has
 /// it (PR_CAPBSET_READ(2const)), which takes no file.
-fn last_cap() -> u32 {
+fn last_cap() -> Result<u32> {
     // CAP_CHECKPOINT_RESTORE, of Linux 5.9.
     const LATEST: u32 = 40;
     let known = |cap: u32| {
-        let cap = CapabilitySet::from_bits_retain(1 << cap);
-        rustix::thread::capability_is_in_bounding_set(cap).is_ok()
+        match rustix::thread::capability_is_in_bounding_set(CapabilitySet::from_bits_retain(
+            1 << cap,
+        )) {
+            Ok(_) => Ok(true),
+            // Anything else is no answer: a capability that is taken for unknown stays in the set.
+            Err(Errno::INVAL) => Ok(false),
+            Err(errno) => Err(Error::system("read the bounding set", errno)),
+        }
     };
-    let later = (LATEST + 1..64).take_while(|cap| known(*cap)).last();
-    later.or_else(|| (0..=LATEST).rev().find(|cap| known(*cap))).unwrap_or(LATEST)
+    let mut last = LATEST;
+    while last > 0 && !known(last)? {
+        last -= 1;
+    }
+    while (LATEST..63).contains(&last) && known(last + 1)? {
+        last += 1;
+    }
+    Ok(last)
+}
+
+/// Not every kernel has it, and `/dev/core` leads there.
+fn has_kcore() -> Result<bool> {
+    let path = "/proc/kcore";
+    match rustix::fs::access(path, Access::EXISTS) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => Ok(false),
+        Err(errno) => Err(Error::system("look for", errno).with_file(path)),
+    }
 }
 
 /// A filter as the compiler takes it.

@@ -53,23 +53,20 @@ fn namespace(image: &InitImage, map: &IdMap) -> Result<OwnedFd> {
         Spawn { image, plan: &plan, stdio: stdio.descriptors(), preserved: &[], passed: &[] }
             .start()?;
     let gone = || Error::new(ErrorKind::Step, "the process for an id mapping is gone");
-    let namespace = loop {
+    // With the conversation the process ends.
+    loop {
         match conversation.next()? {
             Event::Cloned => {}
             Event::Sync(Sync::Maps) => {
                 let pid = conversation.inner().ok_or_else(gone)?.pid()?;
                 let dir = Proc::open()?.dir(pid)?.ok_or_else(gone)?;
-                break idmap::write_maps(&dir, &map.uids, &map.gids)
-                    .and_then(|()| dir.namespace("user"));
+                idmap::write_maps(&dir, &map.uids, &map.gids)?;
+                return dir.namespace("user");
             }
             _ => {
                 let error = super::failure::of(&conversation.report, Some(&plan), String::new)?;
-                break Err(error.unwrap_or_else(gone));
+                return Err(error.unwrap_or_else(gone));
             }
         }
-    };
-    if let Some(inner) = conversation.take_inner() {
-        super::kill_and_reap(&inner.pidfd);
     }
-    namespace
 }

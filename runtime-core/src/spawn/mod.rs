@@ -92,6 +92,7 @@ impl Spawn<'_> {
             inner: None,
             last: if self.plan.clones_last() { Last::Expected } else { Last::None },
             early: VecDeque::new(),
+            untold: None,
             head: (!complete).then_some(plan),
         })
     }
@@ -168,6 +169,8 @@ pub(crate) struct Conversation {
     last: Last,
     /// What inner said before outer had told of it.
     early: VecDeque<Event>,
+    /// Why outer could not tell of inner, if both were there.
+    untold: Option<Errno>,
     /// The file that holds the first part of the plan, until the rest is in it.
     head: Option<OwnedFd>,
 }
@@ -194,6 +197,7 @@ impl Conversation {
                 inner: None,
                 last: Last::None,
                 early: VecDeque::new(),
+                untold: None,
                 head: None,
             })),
             Some(_) => Err(protocol_error()),
@@ -218,7 +222,7 @@ impl Conversation {
         if self.outer.is_some() {
             // Outer may wait for what will not come.
             let _ = rustix::net::shutdown(&self.control, Shutdown::Both);
-            self.reap_outer();
+            let _ = self.reap_outer();
             self.adopt();
         }
     }
@@ -235,7 +239,7 @@ impl Conversation {
         // Both write to one socket, and inner may be faster than outer, which ends right after it has
         // sent: what it said is here once it is gone. Of inner there may be more before that, as it
         // doesn't wait after an announcement.
-        self.reap_outer();
+        self.reap_outer()?;
         self.early.push_back(event);
         loop {
             match self.receive(RecvFlags::DONTWAIT) {
@@ -249,13 +253,24 @@ impl Conversation {
         }
         self.early.clear();
         self.adopt();
-        Ok(Event::End)
+        self.ended()
+    }
+
+    /// The end of the connection, unless outer says why it could not tell of inner: that is its exit
+    /// status then, and the page is inner's.
+    fn ended(&self) -> Result<Event> {
+        match self.untold {
+            Some(errno) if self.inner.is_some() => {
+                Err(Error::system("hoist-init: tell of the new process", errno))
+            }
+            _ => Ok(Event::End),
+        }
     }
 
     fn receive(&mut self, flags: RecvFlags) -> Result<Event> {
         loop {
             let Some(message) = receive(&self.control, flags)? else {
-                return Ok(self.end());
+                return self.end();
             };
             match (self.last, self.inner.as_ref().map(|inner| inner.pid)) {
                 (Last::None, _) | (Last::Expected, None) => return self.event(message),
@@ -273,19 +288,19 @@ impl Conversation {
     /// Inner has cloned the process that executes the program, and ends right after that, as outer did.
     fn follow(&mut self, message: Message) -> Result<()> {
         let pidfd = message.fd.ok_or_else(protocol_error)?;
-        self.reap_outer();
+        self.reap_outer()?;
         let last = Inner { pid: message.value, pidfd };
         self.outer = self.inner.replace(last).map(|inner| inner.pidfd);
         self.last = Last::Here;
         Ok(())
     }
 
-    fn end(&mut self) -> Event {
+    fn end(&mut self) -> Result<Event> {
         if self.outer.is_some() {
-            self.reap_outer();
+            self.reap_outer()?;
             self.adopt();
         }
-        Event::End
+        self.ended()
     }
 
     fn event(&mut self, Message { kind, value, fd, .. }: Message) -> Result<Event> {
@@ -364,16 +379,24 @@ impl Conversation {
     }
 
     /// Collects outer, which ends right after it has cloned inner. Its status says nothing that
-    /// the page doesn't; a program that reaps every child itself may have been faster.
-    pub(crate) fn reap_outer(&mut self) {
+    /// the page doesn't, but in [`ended`](Self::ended); a program that reaps every child itself may
+    /// have been faster.
+    pub(crate) fn reap_outer(&mut self) -> Result<()> {
         if let Some(outer) = self.outer.take() {
             // A child that was killed before it executed init has no exit signal, so it is there
             // only for those who ask for all, waitid(2).
             let all = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(WALL);
-            let _ = rustix::io::retry_on_intr(|| {
+            let end = rustix::io::retry_on_intr(|| {
                 rustix::process::waitid(WaitId::PidFd(outer.as_fd()), all)
             });
+            let status = match end {
+                Ok(end) => end.and_then(|end| end.exit_status()),
+                Err(Errno::CHILD) => None,
+                Err(errno) => return Err(Error::system("wait for hoist-init", errno)),
+            };
+            self.untold = status.filter(|status| *status != 0).map(Errno::from_raw_os_error);
         }
+        Ok(())
     }
 }
 
@@ -382,6 +405,8 @@ impl Drop for Conversation {
     fn drop(&mut self) {
         self.settle();
         if let Some(inner) = self.inner.take() {
+            // It may wait for an answer, and the signal may be refused.
+            let _ = rustix::net::shutdown(&self.control, Shutdown::Both);
             let _ = pidfd::send_signal(inner.pidfd.as_fd(), libc::SIGKILL);
             let _ = pidfd::wait_end(inner.pidfd.as_fd());
         }

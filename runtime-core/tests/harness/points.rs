@@ -16,11 +16,30 @@ pub(crate) const ERRNOS: [(&str, i32); 4] = [
     ("ENOSPC", libc::ENOSPC),
 ];
 
+/// How musl words those that the C library of this program may word otherwise.
+const MUSL: [(i32, &str); 3] = [
+    (libc::EIO, "i/o error"),
+    (libc::ENOMEM, "out of memory"),
+    (libc::EMFILE, "no file descriptors available"),
+];
+
 /// What happens at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blow {
     Killed,
     Fails(&'static str, i32),
+}
+
+impl Blow {
+    /// Whether a text says what the call failed with, in words or by its name.
+    pub(crate) fn is_told_in(self, text: &str) -> bool {
+        let Self::Fails(name, errno) = self else { return !text.trim().is_empty() };
+        let words = std::io::Error::from_raw_os_error(errno).to_string();
+        let words = words.split(" (os error").next().unwrap_or_default().to_lowercase();
+        let lower = text.to_lowercase();
+        let in_musl = MUSL.iter().any(|(number, words)| *number == errno && lower.contains(words));
+        text.contains(name) || lower.contains(&words) || in_musl
+    }
 }
 
 /// The processes are numbered as they appear, their calls from 0.
@@ -55,6 +74,8 @@ impl Call {
                 | libc::SYS_umask
                 | libc::SYS_set_tid_address
                 | libc::SYS_sched_yield
+                // Only with arguments that are wrong.
+                | libc::SYS_rt_sigprocmask
                 // Up to 256 bytes are always to be had; the standard library counts on it.
                 | libc::SYS_getrandom
         )
@@ -63,6 +84,17 @@ impl Call {
     /// Memory comes from these: where there is none, Rust's programs end with SIGABRT.
     pub(crate) fn allocates(self) -> bool {
         [libc::SYS_brk, libc::SYS_mmap, libc::SYS_mremap].contains(&self.number)
+    }
+
+    /// On it depends what a connection brings.
+    pub(crate) fn transfers(self) -> bool {
+        [libc::SYS_read, libc::SYS_write, libc::SYS_writev, libc::SYS_recvfrom, libc::SYS_sendto]
+            .contains(&self.number)
+    }
+
+    /// It collects a child.
+    pub(crate) fn waits(self) -> bool {
+        [libc::SYS_waitid, libc::SYS_wait4].contains(&self.number)
     }
 
     /// Whether an error can't be told because it is about telling it.
@@ -151,55 +183,62 @@ pub(crate) fn all(calls: &[Vec<Call>], fails: bool) -> Vec<Point> {
     points
 }
 
-/// Which points a run takes: all with `HOIST_FAULTS=all`, or else every so many, from another one
-/// each day; `HOIST_FAULTS=N` takes those of the N-th day.
+/// Which points a run takes: all with `HOIST_FAULTS=all`, or else every so many, from one on that a
+/// number decides. It changes with the time, so that after many runs all points were tried with all
+/// errnos; `HOIST_FAULTS=NUMBER` takes the same ones again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Choice {
-    day: Option<usize>,
+    number: Option<usize>,
     sample: usize,
+}
+
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.number {
+            None => f.write_str("HOIST_FAULTS=all"),
+            Some(number) => write!(f, "HOIST_FAULTS={number}"),
+        }
+    }
 }
 
 impl Choice {
     /// With so many points of a kind, where not all are wanted.
     pub(crate) fn made(sample: usize) -> Self {
-        let today = || {
+        let now = || {
             let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            usize::try_from(time.as_secs() / 86_400).unwrap_or(0)
+            usize::try_from(time.as_secs() % 100_000).unwrap_or(0)
         };
-        let day = match std::env::var("HOIST_FAULTS").as_deref() {
+        let number = match std::env::var("HOIST_FAULTS").as_deref() {
             Ok("all") => None,
             Ok(number) if !number.is_empty() => Some(number.parse().expect("a number or all")),
-            _ => Some(today()),
+            _ => Some(now()),
         };
-        Self { day, sample }
+        Self { number, sample }
     }
 
     pub(crate) fn killed(self, points: &[Point]) -> Vec<(Point, Blow)> {
         self.take(points).into_iter().map(|(_, point)| (point, Blow::Killed)).collect()
     }
 
-    /// Each with all errnos, or with one that changes from point to point and from day to day.
+    /// Each with all errnos, or with one that changes from point to point and from turn to turn.
     pub(crate) fn failing(self, points: &[Point]) -> Vec<(Point, Blow)> {
         let taken = self.take(points).into_iter();
         taken
-            .flat_map(|(nth, point)| {
-                let errnos = match self.day {
+            .flat_map(|(errno, point)| {
+                let errnos = match self.number {
                     None => ERRNOS.to_vec(),
-                    Some(day) => vec![ERRNOS[(nth + day) % ERRNOS.len()]],
+                    Some(_) => vec![ERRNOS[errno % ERRNOS.len()]],
                 };
                 errnos.into_iter().map(move |(name, errno)| (point, Blow::Fails(name, errno)))
             })
             .collect()
     }
 
+    /// After as many numbers as there are between two points it is the turn of the next errno.
     fn take(self, points: &[Point]) -> Vec<(usize, Point)> {
-        let (every, from) = match self.day {
-            None => (1, 0),
-            Some(day) => {
-                let every = points.len().div_ceil(self.sample).max(1);
-                (every, day % every)
-            }
-        };
-        points.iter().copied().skip(from).step_by(every).enumerate().collect()
+        let number = self.number.unwrap_or(0);
+        let every = self.number.map_or(1, |_| points.len().div_ceil(self.sample).max(1));
+        let taken = points.iter().copied().skip(number % every).step_by(every).enumerate();
+        taken.map(|(nth, point)| (nth + number / every, point)).collect()
     }
 }

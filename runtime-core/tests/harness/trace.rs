@@ -35,10 +35,12 @@ pub(crate) enum Then {
     KillThis,
     /// The call that is about to be made fails with this errno; then all go on, untraced.
     Fail(i32),
+    /// All go on, untraced: nothing more is of interest.
+    LetGo,
 }
 
-/// Traces threads of other programs until the first of them ends or something is killed or made to
-/// fail, and their descendants until they execute something other than hoist-init.
+/// Traces threads of other programs until the first of them ends, something is killed or made to fail,
+/// or they are let go; and their descendants until they execute something other than hoist-init.
 ///
 /// It does so on a thread of its own: with the end of the tracer everybody is let go. How the first
 /// ended is returned if it did: a tracer that is also the parent gets it once.
@@ -120,6 +122,7 @@ fn trace_here(
             }
             let victim = match decide(Stop { pid, first: pid == first, at }) {
                 Then::GoOn => None,
+                Then::LetGo => return None,
                 Then::KillFirst => Some(program),
                 Then::KillThis => Some(pid),
                 Then::Fail(errno) => {

@@ -101,8 +101,12 @@ impl Init {
         let mut pidfd = -1;
         let pid = sys::clone(CLONE_PARENT | CLONE_PIDFD, &mut pidfd).at(Op::Clone)?;
         if pid != 0 {
-            let told = self.tell(MSG_CLONED, pid as u32, Some(pidfd));
-            sys::exit(i32::from(told.is_err()));
+            if let Err(fail) = self.tell(MSG_CLONED, pid as u32, Some(pidfd)) {
+                // Nobody would know of it.
+                let _ = sys::kill(pid);
+                return Err(fail);
+            }
+            sys::exit(0);
         }
         sys::setsid().at(Op::Session)?;
         if terminal { console::take_terminal() } else { Ok(()) }

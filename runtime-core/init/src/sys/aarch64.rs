@@ -16,6 +16,7 @@ pub(crate) mod nr {
     pub(crate) const SOCKET: usize = 198;
     pub(crate) const CLONE: usize = 220;
     pub(crate) const EXECVE: usize = 221;
+    pub(crate) const KILL: usize = 129;
     pub(crate) const EXIT_GROUP: usize = 94;
     pub(crate) const GETCWD: usize = 17;
     pub(crate) const CHDIR: usize = 49;
@@ -102,7 +103,8 @@ pub(crate) unsafe fn syscall6(
 }
 
 /// clone3(2), of which only the child returns. The parent stores the child's pid at `pid`, sends
-/// `message` and exits: it touches no stack, for the child may go on with the very same.
+/// `message` and exits, with the errno if that has failed: it touches no stack, for the child may go
+/// on with the very same.
 ///
 /// # Safety
 /// As of [`syscall6`]; `message` and `pid` have to stay as they are in the child.
@@ -126,8 +128,10 @@ pub(crate) unsafe fn clone_and_leave(
             "mov x1, x5",
             "mov x8, #{sendmsg}",
             "svc #0",
+            "neg x0, x0",
+            "cmp x0, #0",
+            "csel x0, x0, xzr, gt",
             "2:",
-            "mov x0, #0",
             "mov x8, #{exit_group}",
             "svc #0",
             "b 2b",

@@ -288,6 +288,11 @@ pub(crate) fn clone(flags: u64, pidfd: &mut i32) -> Result<usize> {
     call!(CLONE, flags, 0, &raw mut *pidfd, 0, 0)
 }
 
+/// kill(2) with SIGKILL.
+pub(crate) fn kill(pid: usize) -> Result<()> {
+    call!(KILL, pid, 9).map(drop)
+}
+
 pub(crate) fn execve(path: &CStr, arguments: *const usize, environment: *const usize) -> Errno {
     match call!(EXECVE, path.as_ptr(), arguments, environment) {
         Err(errno) => errno,
@@ -393,10 +398,10 @@ pub(crate) fn capset(sets: &CapSets) -> Result<()> {
     call!(CAPSET, header.as_ptr(), data.as_ptr()).map(drop)
 }
 
-/// The default disposition for a signal; those that have none are skipped by the kernel.
-pub(crate) fn signal_default(signal: u32) {
+/// The default disposition for a signal.
+pub(crate) fn signal_default(signal: u32) -> Result<()> {
     let action = [0u64; 4];
-    let _ = call!(RT_SIGACTION, signal, action.as_ptr(), 0, 8);
+    call!(RT_SIGACTION, signal, action.as_ptr(), 0, 8).map(drop)
 }
 
 /// Blocks these signals (1 is bit 0) and no others; they are read from the descriptor then,

@@ -16,6 +16,7 @@ pub(crate) mod nr {
     pub(crate) const SOCKET: usize = 41;
     pub(crate) const CLONE: usize = 56;
     pub(crate) const EXECVE: usize = 59;
+    pub(crate) const KILL: usize = 62;
     pub(crate) const EXIT_GROUP: usize = 231;
     pub(crate) const GETCWD: usize = 79;
     pub(crate) const CHDIR: usize = 80;
@@ -102,7 +103,8 @@ pub(crate) unsafe fn syscall6(
 }
 
 /// clone3(2), of which only the child returns. The parent stores the child's pid at `pid`, sends
-/// `message` and exits: it touches no stack, for the child may go on with the very same.
+/// `message` and exits, with the errno if that has failed: it touches no stack, for the child may go
+/// on with the very same.
 ///
 /// # Safety
 /// As of [`syscall6`]; `message` and `pid` have to stay as they are in the child.
@@ -126,8 +128,10 @@ pub(crate) unsafe fn clone_and_leave(
             "mov rsi, r10",
             "mov eax, {sendmsg}",
             "syscall",
-            "2:",
             "xor edi, edi",
+            "neg eax",
+            "cmovns edi, eax",
+            "2:",
             "mov eax, {exit_group}",
             "syscall",
             "jmp 2b",

@@ -12,6 +12,8 @@ pub(crate) struct Lived {
     pub(crate) refused: Refusals,
     /// That should not have been.
     pub(crate) wrong: Vec<String>,
+    /// The shim was told to end, and has said yes.
+    pub(crate) shut_down: bool,
 }
 
 impl Lived {
@@ -20,16 +22,17 @@ impl Lived {
         result.map_err(|refused| self.refused.push((name, refused))).ok()
     }
 
-    /// A call that has to succeed, at the latest the second time.
+    /// A call that has to succeed, at the latest the second time, if there is a shim.
     fn must<T>(&mut self, name: &'static str, mut call: impl FnMut() -> Result<T>) -> Option<T> {
-        if let Some(result) = self.may(name, call()) {
-            return Some(result);
+        let first = self.may(name, call());
+        if first.is_some() || self.is_cut() {
+            return first;
         }
         call().map_err(|refused| self.wrong.push(format!("{name} again: {refused}"))).ok()
     }
 
     /// The shim is gone, or cannot be spoken to: there is nothing more to ask.
-    fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.refused.iter().any(|(_, refused)| refused.code.is_none())
     }
 }

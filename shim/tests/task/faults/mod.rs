@@ -3,7 +3,7 @@
 //! and to the `delete` that cleans up after a shim. containerd is told the truth or the connection
 //! ends; `delete` leaves nothing, and the same id can be used again.
 //!
-//! A plain run takes every so many points, other ones each day; `make faults` takes all.
+//! A plain run takes every so many points, other ones each time; `make faults` takes all.
 
 mod life;
 mod sweep;
