@@ -41,8 +41,8 @@ pub(super) fn comes_last(
         && filter.is_none_or(|filter| filter.notify().is_none() && filter.allows(&calls(control)))
 }
 
-/// What `Step::CloneLast` calls, with the filter loaded.
-fn calls(control: u64) -> [Call; 7] {
+/// What `Step::CloneLast` calls, with the filter loaded, and the limits that come after it.
+fn calls(control: u64) -> [Call; 9] {
     let clone = libc::CLONE_PARENT | libc::CLONE_PIDFD;
     [
         Call::new(libc::SYS_capget, [0; 3]),
@@ -52,6 +52,8 @@ fn calls(control: u64) -> [Call; 7] {
         Call::new(libc::SYS_exit_group, [0; 3]),
         Call::new(libc::SYS_setsid, [0; 3]),
         Call::new(libc::SYS_ioctl, [0, libc::TIOCSCTTY, 0]),
+        Call::new(libc::SYS_prlimit64, [0, u64::from(libc::RLIMIT_NOFILE), 0]),
+        Call::new(libc::SYS_prlimit64, [0, u64::from(libc::RLIMIT_AS), 0]),
     ]
 }
 
@@ -110,7 +112,9 @@ mod tests {
         assert!(!comes(json!({"defaultAction": "SCMP_ACT_LOG"})));
         let docker = include_str!("../../tests/data/docker-seccomp.json");
         assert!(comes(serde_json::from_str(docker).unwrap()));
-        for name in ["capget", "capset", "clone", "sendmsg", "exit_group", "setsid", "ioctl"] {
+        for name in
+            ["capget", "capset", "clone", "sendmsg", "exit_group", "setsid", "ioctl", "prlimit64"]
+        {
             let rule = |arguments: Value| {
                 json!({"defaultAction": "SCMP_ACT_ALLOW",
                     "syscalls": [{"names": [name], "action": "SCMP_ACT_ERRNO", "args": arguments}]})

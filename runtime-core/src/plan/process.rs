@@ -92,14 +92,18 @@ pub(super) fn compile(
     if let Start::Await { listener, hooks, announced } = start {
         plan.push("", &Step::AwaitStart { listener, hooks, announced });
     }
-    // Nothing is opened or mapped any more: whoever waited needed both to be started.
-    set_limits(plan, &last);
+    // Nothing is opened or mapped any more: whoever waited needed both to be started. Inner has yet to
+    // send a descriptor if it is followed by another process.
+    if !matches!(start, Start::Last { .. }) {
+        set_limits(plan, &last);
+    }
     let first = ctx.options.preserve_fds.saturating_add(3);
     plan.push("", &Step::CloseFrom { first });
     security::seccomp(plan, ctx);
     if let Start::Last { terminal } = start {
         let drop = security::until_filter(ctx, process);
         plan.push("", &Step::CloneLast { drop, terminal });
+        set_limits(plan, &last);
     }
     plan.push("/process/args", &Step::Execute {});
     Ok(())

@@ -293,7 +293,6 @@ fn where_it_may_be_traced() {
             case.linux()["seccomp"] = serde_json::from_str(docker).unwrap();
         }
         let container = case.running();
-        let before = container.processes().unwrap().len();
         let script = "cut -d' ' -f5,6 /proc/$$/stat; echo $$ $$; cat /proc/self/status; exit 7";
         for uid in [0, 1000] {
             let mut process = sh_process(script);
@@ -330,8 +329,8 @@ fn where_it_may_be_traced() {
         assert!(container.processes().unwrap().contains(&process.pid()));
         process.kill(Signal::KILL).unwrap();
         assert_eq!(process.wait().unwrap().exit_code(), 137);
-        // Nobody else is left.
-        assert_eq!(container.processes().unwrap().len(), before);
+        // A shell and its child; nobody who joined is left.
+        assert!(container.processes().unwrap().len() <= 2);
         end(container);
     }
 }

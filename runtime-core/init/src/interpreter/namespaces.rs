@@ -108,6 +108,8 @@ impl Init {
             }
             sys::exit(0);
         }
+        // The filter wasn't asked about clocks.
+        self.timed = false;
         sys::setsid().at(Op::Session)?;
         if terminal { console::take_terminal() } else { Ok(()) }
     }
