@@ -153,12 +153,16 @@ fn dockers_profile_call_by_call() {
 }
 
 /// The same for the numbers of x32, which the profile names as well.
+///
+/// Seen to fail: with x32 taken for an unknown architecture; with crun 1.28, as above.
 #[test]
 fn dockers_profile_for_x32() {
     X32.audit(&mut case!(), &marked(dockers_profile()));
 }
 
 /// A profile that doesn't name the other two: nothing gets through their gates.
+///
+/// Seen to fail: where unknown architectures were allowed.
 #[test]
 fn gates_that_a_profile_does_not_name() {
     let mut profile = marked(dockers_profile());
@@ -168,6 +172,8 @@ fn gates_that_a_profile_does_not_name() {
 }
 
 /// In a user namespace, where init loads the filter with other rights.
+///
+/// Seen to fail: with the filter taken out for who joins.
 #[test]
 fn in_a_user_namespace() {
     let mut case = case!();
@@ -213,6 +219,8 @@ fn every_action() {
 }
 
 /// A default that kills, with no more than what the auditor itself needs. (Peers need more.)
+///
+/// Seen to fail: with ENOSYS for what is newer than the profile taken out.
 #[test]
 fn a_default_that_kills() {
     let profile = json!({
