@@ -4,6 +4,9 @@
 //! [`Proc::find`] turns it back into a [`Process`] with a pidfd that can't come to mean somebody
 //! else. See proc_pid_stat(5), namespaces(7) and pidfd_open(2).
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::mem::MaybeUninit;

@@ -7,22 +7,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hoist_fuzz::Target;
+use hoist_fuzz::{TARGET_VARIABLE, Target};
 use serde_json::{Map, Value, json};
 
 /// How often a running target is heard of.
 const PROGRESS: Duration = Duration::from_secs(10);
+/// The program of all targets.
+const PROGRAM: &str = "libfuzzer";
 /// No input is longer: all that is fuzzed is small.
 const LONGEST: u32 = 16 << 10;
 /// What an input may take: seconds, and MiB of memory.
 const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=2048"];
-/// As fast as can be, and quickly built: the release's own profile is for a small program.
-const PROFILE: [(&str, &str); 4] = [
-    ("CARGO_PROFILE_RELEASE_LTO", "off"),
-    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3"),
-    ("CARGO_PROFILE_RELEASE_STRIP", "none"),
-    ("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only"),
-];
+/// What is built of the release's profile, which is for a small program.
+const PROFILE: [(&str, &str); 2] =
+    [("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_STRIP", "none")];
+/// From so many seconds for each target on, a program that runs half as fast again is worth twice the time
+/// to build it.
+const LONG: u64 = 60;
 
 /// A campaign: where its files are, and how long each target runs.
 pub(crate) struct Campaign {
@@ -56,7 +57,7 @@ impl Campaign {
 
     /// Runs the targets. True if no input was found on which one of them fails.
     pub(crate) fn run(&self, targets: &[&Target], record: Option<&Path>) -> io::Result<bool> {
-        self.build(targets)?;
+        self.build()?;
         let mut sound = true;
         for target in targets {
             let outcome = self.fuzz(target)?;
@@ -88,20 +89,18 @@ impl Campaign {
 
     /// No sanitizer: but for a few system calls there is no unsafe code to be watched, and so the stable
     /// compiler does.
-    fn build(&self, targets: &[&Target]) -> io::Result<()> {
+    fn build(&self) -> io::Result<()> {
         say("==> building the targets for libFuzzer")?;
-        let only = match targets {
-            [target] => Some(target.name),
-            _ => None,
-        };
+        let (level, units) = if self.seconds < LONG { ("1", "16") } else { ("3", "1") };
         let done = Command::new("cargo")
-            .args(["fuzz", "build", "--sanitizer", "none"])
+            .args(["fuzz", "build", "--sanitizer", "none", "--codegen-units", units])
             .args(["--no-default-features", "--features", "libfuzzer", "--fuzz-dir"])
             .arg(&self.package)
             .arg("--target-dir")
             .arg(&self.work)
-            .args(only)
+            .arg(PROGRAM)
             .envs(PROFILE)
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", level)
             .status()?;
         if done.success() { Ok(()) } else { Err(io::Error::other("cargo fuzz build has failed")) }
     }
@@ -114,7 +113,8 @@ impl Campaign {
         let (found, crashes) = (directory("found")?, directory("crashes")?);
         let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let began = Instant::now();
-        let mut child = Command::new(self.work.join(triple).join("release").join(target.name))
+        let mut child = Command::new(self.work.join(triple).join("release").join(PROGRAM))
+            .env(TARGET_VARIABLE, target.name)
             .arg(format!("-max_total_time={}", self.seconds))
             .arg(format!("-max_len={LONGEST}"))
             .arg(format!("-artifact_prefix={}/", crashes.display()))

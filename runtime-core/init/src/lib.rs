@@ -8,7 +8,7 @@
 //! The program runs twice for each process that hoist starts: *outer* joins namespaces and cgroups
 //! from the caller's side, then clones *inner*, which becomes the container's process. Both execute
 //! the same plan: outer up to [`wire::Step::CloneInner`], inner from there.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "fuzz")), no_std)]
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -16,6 +16,12 @@
     reason = "the kernel's interface is machine words; lengths are bounded where they are made"
 )]
 
+/// What is fuzzed, as in the `hoist` library's module of this name.
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz {
+    pub use crate::interpreter::passwd::fuzz::passwd;
+}
 #[doc(hidden)]
 pub mod interpreter;
 pub mod page;

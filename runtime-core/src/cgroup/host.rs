@@ -367,6 +367,12 @@ fn own_cgroup<'a>(text: &'a str, controller: &str) -> Option<&'a str> {
     })
 }
 
+/// The root and the mount point in a line about a v1 hierarchy.
+#[cfg(feature = "fuzz")]
+pub(super) fn mounted(line: &str) -> Option<(String, String)> {
+    LegacyMount::parse(line).map(|mount| (mount.root, mount.mountpoint))
+}
+
 #[cfg(test)]
 impl Host {
     /// A host that exists nowhere: its directories are all `/`.

@@ -28,14 +28,22 @@ pub(crate) fn of(
     plan: Option<&Plan>,
     argument: impl Fn() -> String,
 ) -> Result<Option<Error>> {
-    let snapshot = report.read()?;
+    Ok(told(&report.read()?, plan, argument))
+}
+
+/// What went wrong according to what anybody may have written.
+pub(super) fn told(
+    snapshot: &Snapshot,
+    plan: Option<&Plan>,
+    argument: impl Fn() -> String,
+) -> Option<Error> {
     let name = Step::name_of(snapshot.code).unwrap_or(BEGINNING);
     let planned = plan.and_then(|plan| plan.step(snapshot.step)).filter(|step| step.name() == name);
     let mut pointer =
         planned.map_or_else(|| well_known_pointer(name), |step| step.pointer()).to_owned();
     let Some(failure) = &snapshot.failure else {
         // Without a failure the connection ends at execve, or with init.
-        return Ok((name != EXECUTE).then(|| died(&snapshot, name, pointer)));
+        return (name != EXECUTE).then(|| died(snapshot, name, pointer));
     };
     let error = match (failure.op, name) {
         (Some(Op::Find), FIND) => not_found(&argument(), failure.errno),
@@ -70,7 +78,7 @@ pub(crate) fn of(
         }
     };
     let error = error.with_step(snapshot.step, name);
-    Ok(Some(if pointer.is_empty() { error } else { error.with_pointer(pointer) }))
+    Some(if pointer.is_empty() { error } else { error.with_pointer(pointer) })
 }
 
 /// [`of`] for a container that is being created or started. The words in front are runc's, which

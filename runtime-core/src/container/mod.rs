@@ -7,6 +7,8 @@ mod exec;
 mod exposure;
 mod facts;
 pub(crate) mod failure;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod idmap_holder;
 pub(crate) mod look;
 mod lsm;

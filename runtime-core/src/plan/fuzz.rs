@@ -55,6 +55,18 @@ pub fn plans(data: &[u8]) -> Vec<Vec<u8>> {
     parts
 }
 
+/// A plan of some length.
+pub(crate) fn example() -> Option<Plan> {
+    let text = crate::DefaultSpec::default().json();
+    let mut longest = None;
+    each_plan(text.as_bytes(), &mut |plan| {
+        if longest.as_ref().is_none_or(|longest: &Plan| longest.len() < plan.len()) {
+            longest = Some(plan.clone());
+        }
+    });
+    longest
+}
+
 fn each_plan(data: &[u8], visit: &mut dyn FnMut(&Plan)) {
     let Ok(bundle) = Bundle::from_json("/", data) else { return };
     for (facts, options) in hosts() {

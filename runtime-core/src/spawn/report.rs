@@ -82,7 +82,29 @@ impl Report {
         let mut bytes = [0u8; TIMES_AT];
         let length = rustix::io::pread(&self.page, &mut bytes[..], 0)
             .map_err(|errno| Error::system("read the report page", errno))?;
-        let page = bytes.get(..length).unwrap_or_default();
+        Ok(Snapshot::parse(bytes.get(..length).unwrap_or_default()))
+    }
+
+    /// Tells init that the notify descriptor was taken.
+    pub(crate) fn notify_taken(&self) -> Result<()> {
+        rustix::io::pwrite(&self.page, &1u32.to_le_bytes(), NOTIFY_TAKEN_AT)
+            .map(drop)
+            .map_err(|errno| Error::system("write the report page", errno))
+    }
+
+    /// The time that each step took; `None` for steps whose end was not clocked.
+    pub(crate) fn times(&self, steps: u32) -> Result<Vec<Option<Duration>>> {
+        let mut bytes = vec![0u8; 8 * (steps as usize + 1)];
+        let length = rustix::io::pread(&self.page, &mut bytes[..], TIMES_AT as u64)
+            .map_err(|errno| Error::system("read the report page", errno))?;
+        bytes.truncate(length);
+        Ok(durations(&bytes))
+    }
+}
+
+impl Snapshot {
+    /// What anybody may have written.
+    pub(crate) fn parse(page: &[u8]) -> Self {
         let field = |at: usize| u32_at(page, at);
         let message_len =
             (field(std::mem::offset_of!(Page, message_len)) as usize).min(MESSAGE_LEN);
@@ -100,7 +122,7 @@ impl Report {
             message: printable(message),
         });
         let ungranted = std::mem::offset_of!(Page, ungranted);
-        Ok(Snapshot {
+        Self {
             inner: field(std::mem::offset_of!(Page, role)) == ROLE_INNER,
             step: field(std::mem::offset_of!(Page, step)),
             code: field(std::mem::offset_of!(Page, code)),
@@ -111,36 +133,23 @@ impl Report {
                 .filter(|number| *number >= 0),
             inner_pid: field(std::mem::offset_of!(Page, inner)),
             ungranted: u64::from(field(ungranted)) | u64::from(field(ungranted + 4)) << 32,
+        }
+    }
+}
+
+/// What lies between the clocks' readings.
+pub(crate) fn durations(bytes: &[u8]) -> Vec<Option<Duration>> {
+    let clocks: Vec<u64> =
+        bytes.chunks_exact(8).map(|chunk| chunk.try_into().map_or(0, u64::from_le_bytes)).collect();
+    clocks
+        .windows(2)
+        .map(|pair| match pair {
+            [before, after] if *before != 0 && *after != 0 => {
+                Some(Duration::from_nanos(after.saturating_sub(*before)))
+            }
+            _ => None,
         })
-    }
-
-    /// Tells init that the notify descriptor was taken.
-    pub(crate) fn notify_taken(&self) -> Result<()> {
-        rustix::io::pwrite(&self.page, &1u32.to_le_bytes(), NOTIFY_TAKEN_AT)
-            .map(drop)
-            .map_err(|errno| Error::system("write the report page", errno))
-    }
-
-    /// The time that each step took; `None` for steps whose end was not clocked.
-    pub(crate) fn times(&self, steps: u32) -> Result<Vec<Option<Duration>>> {
-        let mut bytes = vec![0u8; 8 * (steps as usize + 1)];
-        let length = rustix::io::pread(&self.page, &mut bytes[..], TIMES_AT as u64)
-            .map_err(|errno| Error::system("read the report page", errno))?;
-        bytes.truncate(length);
-        let clocks: Vec<u64> = bytes
-            .chunks_exact(8)
-            .map(|chunk| chunk.try_into().map_or(0, u64::from_le_bytes))
-            .collect();
-        Ok(clocks
-            .windows(2)
-            .map(|pair| match pair {
-                [before, after] if *before != 0 && *after != 0 => {
-                    Some(Duration::from_nanos(after.saturating_sub(*before)))
-                }
-                _ => None,
-            })
-            .collect())
-    }
+        .collect()
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

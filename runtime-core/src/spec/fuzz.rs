@@ -1,9 +1,10 @@
 //! What is fuzzed of this room: configurations are taken as they are written, or refused with their place.
 
+use oci_spec::runtime::Spec;
 use serde_json::{Map, Value};
 
 use super::mount_options::MountOptions;
-use super::{Bundle, json, parse_process, recorded, to_json, validate_process};
+use super::{Bundle, Resources, json, merge, parse_process, recorded, to_json, validate_process};
 use crate::error::{Error, ErrorKind};
 
 /// `config.json`.
@@ -88,3 +89,49 @@ pub fn mount_options(data: &[u8]) {
     assert_eq!((twice.bind, twice.idmap), (parsed.bind, parsed.idmap));
     assert_eq!((twice.remount, twice.tmpcopyup), (parsed.remount, parsed.tmpcopyup));
 }
+
+/// The JSON of `update --resources`, for a container that has limits and one that has none.
+pub fn resources(data: &[u8]) {
+    let (update, wanted) = match Resources::from_json(data) {
+        Ok(update) => match update.validated() {
+            Ok((wanted, _)) => (update, wanted),
+            Err(error) => return check(&error, data),
+        },
+        Err(error) => return check(&error, data),
+    };
+    let again = Resources::from(wanted.clone()).validated();
+    assert_eq!(again.as_ref().ok().map(|(again, _)| again), Some(&wanted), "{again:?}");
+    for before in [NO_LIMITS, LIMITS] {
+        let Ok(bundle) = Bundle::from_json("/", before) else { unreachable!("it is fixed") };
+        let mut spec = bundle.spec().clone();
+        let old = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+        let _ = merge::completed(old.as_ref(), &wanted);
+        let recorded = |update: &Resources, spec: &mut Spec| {
+            let written = update.record(spec, &wanted).and_then(|()| to_json(spec));
+            written.and_then(|text| recorded(&text))
+        };
+        // What is recorded of the container can be read, and is what it has now.
+        let first = recorded(&update, &mut spec);
+        if let Err(error) = &first
+            && error.kind() == ErrorKind::InvalidConfig
+        {
+            // Valid, but not beside what the container has.
+            assert!(spec == *bundle.spec() && error.pointer().is_some(), "{error:?}");
+            continue;
+        }
+        assert_eq!(first.as_deref().ok(), Some(&spec), "{:?}", first.as_ref().err());
+        // The same again changes nothing.
+        let before = spec.clone();
+        assert!(recorded(&update, &mut spec).is_ok_and(|_| spec == before), "{spec:?}");
+    }
+}
+
+const NO_LIMITS: &str = r#"{"ociVersion": "1.2.0", "root": {"path": "rootfs"},
+    "process": {"args": ["sh"], "cwd": "/"}}"#;
+const LIMITS: &str = r#"{"ociVersion": "1.2.0", "root": {"path": "rootfs"},
+    "process": {"args": ["sh"], "cwd": "/"}, "linux": {"namespaces": [{"type": "mount"}], "resources": {
+        "memory": {"limit": 1048576, "swap": 2097152, "reservation": 4096},
+        "cpu": {"shares": 100, "quota": 20000, "period": 100000, "cpus": "0-1"},
+        "blockIO": {"weight": 100, "weightDevice": [{"major": 8, "minor": 0, "weight": 200}]},
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 2097152}],
+        "unified": {"memory.high": "524288"}, "pids": {"limit": 10}}}}"#;

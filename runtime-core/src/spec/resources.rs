@@ -227,9 +227,14 @@ impl Resources {
 
     /// Writes into a configuration what changes in it: `limits` is what is [valid](Self::validated)
     /// of these.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) for a value that does not go
+    /// together with one that the container has: what is recorded has to be valid itself.
     pub(crate) fn record(&self, spec: &mut Spec, limits: &LinuxResources) -> Result<()> {
         let old = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-        let merged = merge::merged(old, limits)?;
+        let mut merged = merge::merged(old, limits)?;
+        validate::resources(&mut merged, &mut Vec::new())?;
         let [l3, bandwidth] = self.schemata();
         match spec.linux_mut() {
             Some(linux) => {
@@ -378,6 +383,30 @@ mod tests {
             assert_eq!(warnings.len(), ignored, "{text}: {warnings:?}");
             let weighed = limits.unified().as_ref().is_some_and(|u| u.contains_key("cpu.weight"));
             assert!(!weighed || ignored == 0, "{text}");
+        }
+    }
+
+    /// Each half is valid by itself.
+    #[test]
+    fn what_is_recorded_has_to_be_valid() {
+        let config = |resources: Value| {
+            let config = json!({"ociVersion": "1.3.0", "root": {"path": "rootfs"},
+                "linux": {"resources": resources},
+                "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["sh"]}});
+            Bundle::from_json("/", config.to_string()).unwrap()
+        };
+        for (recorded, update, pointer) in [
+            (json!({"memory": {"limit": 8}}), json!({"memory": {"swap": 7}}), "memory/swap"),
+            (json!({"memory": {"swap": 7}}), json!({"memory": {"limit": 8}}), "memory/swap"),
+            (json!({"cpu": {"burst": 5}}), json!({"cpu": {"quota": 4}}), "cpu/burst"),
+        ] {
+            let update = Resources::from_json(update.to_string()).unwrap();
+            let (limits, _) = update.validated().unwrap();
+            let mut spec = config(recorded).spec().clone();
+            let before = spec.clone();
+            let error = update.record(&mut spec, &limits).unwrap_err();
+            assert_eq!(error.pointer(), Some(&*format!("/linux/resources/{pointer}")), "{error}");
+            assert_eq!(spec, before);
         }
     }
 

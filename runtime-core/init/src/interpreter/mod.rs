@@ -7,6 +7,7 @@ mod devices;
 mod masks;
 mod mounts;
 mod namespaces;
+pub(crate) mod passwd;
 mod process;
 mod root;
 mod rootfs;

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
-use super::{At, Fail, Outcome, root};
+use super::{At, Fail, Outcome, passwd};
 use crate::page::{Op, Page};
 use crate::sys::{
     self, EACCES, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, ERANGE, ETIMEDOUT,
@@ -14,8 +14,6 @@ use crate::wire::StrList;
 const NEW_LISTENER: u64 = 8;
 /// How often init looks whether the library has taken the notify descriptor: some ten seconds.
 const NOTIFY_SPINS: u64 = 200_000_000;
-/// How much of `/etc/passwd` is read.
-const PASSWD_MAX: usize = 1 << 20;
 
 /// What is known of the user's process so far.
 pub(super) struct Prepared {
@@ -68,7 +66,7 @@ impl Prepared {
     pub(super) fn lookup_home(&mut self, rootfd: i32, uid: u32) {
         self.has_home = true;
         let mut entry = [0u8; 512 - 5];
-        let length = passwd_home(rootfd, uid, &mut entry).unwrap_or(0);
+        let length = passwd::home(rootfd, uid, &mut entry).unwrap_or(0);
         let home = match entry.get(..length) {
             Some(home) if !home.is_empty() => home,
             _ => b"/",
@@ -171,76 +169,4 @@ pub(super) fn load_filter(page: &Page, flags: u64, program: &[u8], notify: bool)
         core::hint::spin_loop();
     }
     Err(Fail { op: Op::NotifyTimeout, errno: ETIMEDOUT })
-}
-
-/// Copies the home directory of `uid` out of the container's `/etc/passwd`, line by line.
-fn passwd_home(rootfd: i32, uid: u32, home: &mut [u8]) -> Option<usize> {
-    let file = root::try_open(rootfd, c"/etc/passwd", sys::O_RDONLY | sys::O_NONBLOCK).ok()?;
-    if sys::statx(file.raw(), c"", sys::AT_EMPTY_PATH).ok()?.kind() != sys::S_IFREG {
-        return None;
-    }
-    let mut buffer = [0u8; 4096];
-    let mut held = 0;
-    let mut total = 0;
-    let mut skipping = false;
-    loop {
-        let length = sys::read(file.raw(), buffer.get_mut(held..)?).ok()?;
-        total += length;
-        let end = held + length;
-        let text = buffer.get(..end)?;
-        let mut rest = text;
-        while let Some(newline) = rest.iter().position(|b| *b == b'\n') {
-            let (line, tail) = rest.split_at_checked(newline)?;
-            if !skipping && let Some(found) = home_of(line, uid) {
-                home.get_mut(..found.len())?.copy_from_slice(found);
-                return Some(found.len());
-            }
-            skipping = false;
-            rest = tail.get(1..)?;
-        }
-        if length == 0 || total > PASSWD_MAX {
-            let found = if skipping { None } else { home_of(rest, uid) }?;
-            home.get_mut(..found.len())?.copy_from_slice(found);
-            return Some(found.len());
-        }
-        let start = end - rest.len();
-        if start == 0 && end == buffer.len() {
-            // A line longer than the buffer is nobody's entry.
-            skipping = true;
-            held = 0;
-        } else {
-            buffer.copy_within(start..end, 0);
-            held = end - start;
-        }
-    }
-}
-
-/// `name:password:UID:GID:GECOS:directory:shell`, with a UID that is a plain number.
-fn home_of(line: &[u8], uid: u32) -> Option<&[u8]> {
-    let mut fields = line.split(|b| *b == b':');
-    let number = fields.nth(2)?;
-    let parsed = number.iter().try_fold(0u32, |value, digit| {
-        let digit = digit.checked_sub(b'0').filter(|d| *d < 10)?;
-        value.checked_mul(10)?.checked_add(u32::from(digit))
-    })?;
-    if number.is_empty() || parsed != uid {
-        return None;
-    }
-    fields.nth(2).filter(|home| home.starts_with(b"/"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwd_lines() {
-        assert_eq!(home_of(b"root:x:0:0:root:/root:/bin/sh", 0), Some(b"/root".as_slice()));
-        assert_eq!(home_of(b"1000:x:0:0::/evil:/bin/sh", 1000), None);
-        assert_eq!(home_of(b"a:x::0::/evil:", 0), None);
-        assert_eq!(home_of(b"a:x:00:0::/a:", 0), Some(b"/a".as_slice()));
-        assert_eq!(home_of(b"a:x:0:0::relative:", 0), None);
-        assert_eq!(home_of(b"a:x:4294967296:0::/a:", 0), None);
-        assert_eq!(home_of(b"garbage", 0), None);
-    }
 }

@@ -1,5 +1,0 @@
-//! libFuzzer's program for the target `compile`.
-
-#![no_main]
-
-hoist_fuzz::libfuzzer!(compile);

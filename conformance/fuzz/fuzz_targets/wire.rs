@@ -1,5 +1,0 @@
-//! libFuzzer's program for the target `wire`.
-
-#![no_main]
-
-hoist_fuzz::libfuzzer!(wire);
