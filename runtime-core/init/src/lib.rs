@@ -7,7 +7,8 @@
 //!
 //! The program runs twice for each process that hoist starts: *outer* joins namespaces and cgroups
 //! from the caller's side, then clones *inner*, which becomes the container's process. Both execute
-//! the same plan: outer up to [`wire::Step::CloneInner`], inner from there.
+//! the same plan: outer up to [`wire::Step::CloneInner`], inner from there. Who joins a container
+//! that may trace it is cloned once more, [`wire::Step::CloneLast`].
 #![cfg_attr(not(any(test, feature = "fuzz")), no_std)]
 #![allow(
     clippy::cast_possible_truncation,
