@@ -61,6 +61,7 @@ deny: ## Licences, duplicate crates and sources of the dependencies, and what Ru
 
 sanitize: ## Miri and AddressSanitizer on what they can run: ONLY=miri|address
 	@.ci/setup test
+	@.ci/setup sanitize
 	@.ci/sanitize $(ONLY)
 
 security-report: ## Run the tests of advisories, then write docs/security.md from them and from docs/security/*.json

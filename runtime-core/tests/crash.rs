@@ -129,8 +129,12 @@ fn run_through(through: &str, scenario: &str, victim: &str) {
     command.env("HOIST_SCENARIO", scenario).env("HOIST_VICTIM", victim);
     let all = if std::env::var_os("HOIST_CRASH_ALL").is_some() { 10 } else { 1 };
     let finished = finish(command, LIMIT * all);
-    for line in finished.text.lines().filter(|line| line.contains("points")) {
-        println!("{name}: {}", line.trim_start_matches("test scenario ... "));
+    for line in finished.text.lines().map(|line| line.trim_start_matches("test scenario ... ")) {
+        if line.contains("points") {
+            println!("{name}: {line}");
+        } else if let Some(points) = line.strip_prefix("POINTS ") {
+            println!("POINTS {scenario} by the library{}, {points}", view.replace('_', " "));
+        }
     }
     finished.passed();
 }
@@ -154,6 +158,7 @@ fn scenario() {
         tried += usize::from(reached);
         *seen.entry(found).or_insert(0) += 1;
     }
+    println!("POINTS {victim} killed: {tried} of {}", all.len());
     println!(
         "{tried} points of {} tried, {} steps of init among them; afterwards it was {seen:?}",
         all.len(),

@@ -11,7 +11,7 @@ use hoist::{ErrorKind, Runtime};
 use prost::Message;
 
 use crate::args::Args;
-use crate::failure::{During, Failure, Result};
+use crate::failure::{Code, During, Failure, Result};
 use crate::log::Log;
 use crate::options::Options;
 use crate::proto::task::DeleteResponse;
@@ -50,11 +50,15 @@ pub(crate) fn run(args: &Args, log: &Log, mut stdout: impl Write) -> Result<()> 
 
 /// Kills and removes the container; its process's id, or 0 if there is none.
 fn remove_container(args: &Args, bundle: &Path, log: &Log) -> Result<u32> {
-    // Without them it is looked for where it is by default.
-    let options = Options::load(bundle).unwrap_or_else(|failure| {
-        log.warn(&failure);
-        Options::default()
-    });
+    let options = match Options::load(bundle) {
+        // What is damaged says nothing: it is looked for where it is by default.
+        Err(failure) if failure.code == Code::InvalidArgument => {
+            log.warn(&failure);
+            Options::default()
+        }
+        // What can't be read now is needed to find it, or "there is none" would be a guess.
+        options => options?,
+    };
     let runtime = Runtime::builder().root(options.root(&args.namespace)).build()?;
     let container = match runtime.container(&args.id) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),

@@ -5,6 +5,7 @@ mod tests;
 
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
@@ -207,11 +208,11 @@ pub(crate) fn serve_at(path: &Path) -> Result<OwnedFd> {
 fn directory(path: &Path) -> Result<(&Path, OwnedFd)> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     // CVE-2020-15257: nobody but root is to reach a shim.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .during(format_args!("make the directory {}", directory.display()))?;
+    match DirBuilder::new().recursive(true).mode(0o700).create(directory) {
+        // If that is no directory, open(2) says so.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.during(format_args!("make the directory {}", directory.display()))?,
+    }
     let opened = open(directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .during(format_args!("open {}", directory.display()))?;
     Ok((directory, opened))

@@ -1,10 +1,13 @@
-//! Fuzzing with libFuzzer: builds the targets with cargo-fuzz, runs one after another, says how it goes and
+//! Fuzzing with libFuzzer: builds the targets with cargo-fuzz, runs them, says how it goes and
 //! keeps what was found.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hoist_fuzz::{TARGET_VARIABLE, Target};
@@ -55,36 +58,52 @@ impl Campaign {
         Ok(Self { package: package.to_owned(), work: work.canonicalize()?, seconds })
     }
 
-    /// Runs the targets. True if no input was found on which one of them fails.
+    /// Runs the targets, as many at once as there are processors. True if no input was found on which one of
+    /// them fails.
     pub(crate) fn run(&self, targets: &[&Target], record: Option<&Path>) -> io::Result<bool> {
         self.build()?;
-        let mut sound = true;
-        for target in targets {
-            let outcome = self.fuzz(target)?;
-            let Outcome { executions, new, edges, took, crash } = &outcome;
-            let verdict = if crash.is_none() { "sound" } else { "FAILS" };
-            say(&format!(
-                "{:<14} {verdict}  {executions} executions in {} s, {edges} edges, {new} new inputs",
-                target.name,
-                took.as_secs()
-            ))?;
-            if let Some(crash) = crash {
-                sound = false;
-                say(crash)?;
-                let kept = self.work.join("crashes").join(target.name);
-                say(&format!(
-                    "    once more: cargo run -p hoist-fuzz -- try {} {}/*\n    then keep it as \
-                     conformance/fuzz/corpus/{}/regression-WHAT",
-                    target.name,
-                    kept.display(),
-                    target.name
-                ))?;
+        let next = AtomicUsize::new(0);
+        let record = Mutex::new(record);
+        let worker = || {
+            let mut sound = true;
+            while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let outcome = self.fuzz(target)?;
+                self.tell(target, &outcome)?;
+                sound &= outcome.crash.is_none();
+                // One writes to the file at a time.
+                if let Some(path) = *record.lock().unwrap_or_else(PoisonError::into_inner) {
+                    add(path, target.name, &outcome)?;
+                }
             }
-            if let Some(record) = record {
-                add(record, target.name, &outcome)?;
-            }
-        }
-        Ok(sound)
+            Ok(sound)
+        };
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+            workers.into_iter().try_fold(true, |sound, worker| {
+                let done = worker.join().unwrap_or_else(|_| Err(io::Error::other("a panic")))?;
+                Ok(sound && done)
+            })
+        })
+    }
+
+    fn tell(&self, target: &Target, outcome: &Outcome) -> io::Result<()> {
+        let Outcome { executions, new, edges, took, crash } = outcome;
+        let verdict = if crash.is_none() { "sound" } else { "FAILS" };
+        say(&format!(
+            "{:<14} {verdict}  {executions} executions in {} s, {edges} edges, {new} new inputs",
+            target.name,
+            took.as_secs()
+        ))?;
+        let Some(crash) = crash else { return Ok(()) };
+        let kept = self.work.join("crashes").join(target.name);
+        say(&format!(
+            "{crash}\n    once more: cargo run -p hoist-fuzz -- try {} {}/*\n    then keep it as \
+             conformance/fuzz/corpus/{}/regression-WHAT",
+            target.name,
+            kept.display(),
+            target.name
+        ))
     }
 
     /// No sanitizer: but for a few system calls there is no unsafe code to be watched, and so the stable

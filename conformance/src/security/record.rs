@@ -130,14 +130,22 @@ impl Record {
     /// twice is added up; a test that has failed once has failed.
     fn read(&mut self, text: &str) -> Result<()> {
         let mut skipped = Vec::new();
+        // One whose outcome comes after what it says.
+        let mut open: Option<&str> = None;
         for line in text.lines().map(str::trim) {
             let wrong = || Failure::new(format!("not to be understood: {line}"));
             if let Some((name, outcome)) = libtest(line) {
                 self.outcome(name, outcome);
                 continue;
             }
+            if let (Some(name), Some(outcome)) = (open, outcome(line)) {
+                self.outcome(name, outcome);
+                open = None;
+                continue;
+            }
             // Where libtest captures nothing, what a test says first stands behind its name.
             let begun = line.strip_prefix("test ").and_then(|line| line.split_once(" ... "));
+            open = begun.map_or(open, |(name, said)| (said != "ignored").then_some(name));
             let line = begun.map_or(line, |(_, said)| said);
             if let Some(rest) = line.strip_prefix("SKIP ") {
                 skipped.extend(rest.split_once(": "));
@@ -177,9 +185,13 @@ fn last(name: &str) -> String {
 
 fn libtest(line: &str) -> Option<(&str, Outcome)> {
     let (name, word) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    Some((name, outcome(word)?))
+}
+
+fn outcome(word: &str) -> Option<Outcome> {
     match word {
-        "ok" => Some((name, Outcome::Passed)),
-        "FAILED" => Some((name, Outcome::Failed(String::new()))),
+        "ok" => Some(Outcome::Passed),
+        "FAILED" => Some(Outcome::Failed(String::new())),
         _ => None,
     }
 }
@@ -213,7 +225,11 @@ mod tests {
         ITERATIONS a::good: 20\n\
         POINTS create, hybrid killed: 500\n\
         test b::faults ... POINTS create, hybrid failed: 400 of 1600\n\
-        test a::bad ... ok\n";
+        test a::bad ... ok\n\
+        ok\n\
+        test c::race ... c::race: 3 rounds\n\
+        ITERATIONS c::race: 5\n\
+        FAILED\n";
 
     fn read(text: &str) -> Result<Record> {
         let mut record = Record::default();
@@ -223,10 +239,11 @@ mod tests {
     #[test]
     fn what_tests_say() {
         let record = read(OUTPUT).unwrap();
-        assert_eq!(record.tests.len(), 3);
+        assert_eq!(record.tests.len(), 5);
         assert_eq!(record.tests["good"], Outcome::Passed);
         assert_eq!(record.tests["bad"], Outcome::Failed(String::new()));
         assert_eq!(record.tests["odd"], Outcome::Skipped("needs luck".to_owned()));
+        assert_eq!(record.tests["race"], Outcome::Failed(String::new()));
         assert_eq!(record.iterations["good"], 120);
         assert_eq!(record.points["create, hybrid"]["killed"], Points { tried: 500, of: 500 });
         assert_eq!(record.points["create, hybrid"]["failed"], Points { tried: 400, of: 1600 });

@@ -17,10 +17,6 @@ pub(crate) enum Told {
 /// What nobody should have to read.
 const UNCLEAR: [&str; 4] = ["panicked", "internal error", "unreachable", "unwrap"];
 
-/// What init can't give a reason for: it ends before somebody has come to start it, or before it has
-/// the page to write to.
-const UNTOLD: [&str; 2] = ["cannot start a container that has stopped", "could not begin"];
-
 /// An error has a message with the errno that the call failed with, in words or by its name.
 pub(crate) fn told(
     status: ExitStatus,
@@ -43,9 +39,7 @@ pub(crate) fn told(
     }
     match blow {
         _ if text.trim().is_empty() && !call.tells() => Err(format!("{status}, with no word")),
-        Blow::Fails(..) if point.process > 0 && UNTOLD.iter().any(|words| text.contains(words)) => {
-            Ok(Told::Error)
-        }
+        Blow::Fails(..) if point.is_untold_in(text) => Ok(Told::Error),
         _ if !blow.is_told_in(text) && !call.tells() => {
             Err(format!("the error does not tell of {blow:?}: {text}"))
         }

@@ -17,6 +17,10 @@
     reason = "the kernel's interface is machine words; lengths are bounded where they are made"
 )]
 
+/// The program has this instead of a libc; here it is looked at by tests alone.
+#[cfg(test)]
+#[path = "sys/freestanding.rs"]
+mod freestanding;
 /// What is fuzzed, as in the `hoist` library's module of this name.
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]

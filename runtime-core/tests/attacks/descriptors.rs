@@ -61,11 +61,11 @@ fn cve_2024_21626() {
     assert_eq!(output.stdout.matches(" -> ").count(), 3, "{output:?}");
 }
 
-/// GHSA-xr7r-88qv-q7hm's class in exec (runc, youki): the same for a process that joins, whose
-/// program may be such a link, too.
+/// CVE-2024-21626 (runc, youki), exec: the same for a process that joins, whose program may be such a
+/// link, too.
 /// Seen to fail: with hoist leaving the cgroup's descriptor open and not looking where it is.
 #[test]
-fn ghsa_xr7r() {
+fn cve_2024_21626_exec() {
     let mut attack = attack!();
     let script = look_around(&attack);
     let rootfs = attack.rootfs();

@@ -30,6 +30,17 @@ pub(crate) enum Blow {
     Fails(&'static str, i32),
 }
 
+/// What init can't give a reason for: it ends before somebody has come to start it, or before it has
+/// the page to write to.
+const UNTOLD: [&str; 2] = ["cannot start a container that has stopped", "could not begin"];
+
+impl Point {
+    /// Whether a text is what can be said of a failure of one of init's processes.
+    pub(crate) fn is_untold_in(self, text: &str) -> bool {
+        self.process > 0 && UNTOLD.iter().any(|words| text.contains(words))
+    }
+}
+
 impl Blow {
     /// Whether a text says what the call failed with, in words or by its name.
     pub(crate) fn is_told_in(self, text: &str) -> bool {

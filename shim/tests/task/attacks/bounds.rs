@@ -10,7 +10,7 @@ use containerd_shim_protos::types::task::Status;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
-use super::{count, peak};
+use super::{count, grown, peak};
 use crate::harness::{
     Containerd, Io, Reader, later, open_writer, ours, process_spec, skip, text, until,
 };
@@ -66,7 +66,7 @@ fn cve_2026_47262_endless_user_databases() {
             assert_eq!(exec.wait().expect("wait"), 0);
             exec.delete().expect("delete");
         }
-        let grown = peak(task.shim.pid) - before;
+        let grown = grown(task.shim.pid, before);
         assert!(grown < LITTLE, "case {number}: {grown} kB more");
         task.finish();
         task.shim.end();
@@ -112,7 +112,7 @@ fn cve_2022_31030_output_that_nobody_reads() {
             assert_eq!(exec.wait().expect("wait"), 0);
             read.get();
         }
-        let grown = peak(task.shim.pid) - before;
+        let grown = grown(task.shim.pid, before);
         assert!(grown < LITTLE, "{grown} kB more");
     }
     task.finish();
@@ -175,7 +175,7 @@ fn cve_2022_23471_clients_that_resize_attach_and_go_away() {
     until("descriptors are closed", || (count(shim, "fd") <= descriptors).then_some(()));
     // Some of them work side by side, and end when they have nothing to do.
     until("threads end", || (count(shim, "task") <= threads.max(2)).then_some(()));
-    let grown = peak(shim) - before;
+    let grown = grown(shim, before);
     assert!(grown < LITTLE, "{grown} kB more");
     println!("ITERATIONS {name}: {ROUNDS}");
     task.finish();

@@ -33,6 +33,11 @@ fn peak(shim: Pid) -> u64 {
     peak.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
+/// What a shim's peak has grown by. The kernel counts pages roughly, so that it may also have become less.
+fn grown(shim: Pid, before: u64) -> u64 {
+    peak(shim).saturating_sub(before)
+}
+
 /// How many descriptors a shim has, or threads.
 fn count(shim: Pid, of: &str) -> usize {
     fs::read_dir(format!("/proc/{}/{of}", shim.as_raw_nonzero())).expect("the shim's").count()

@@ -152,7 +152,9 @@ fn judge(
         return Err(format!("the shim's log: {said}"));
     }
     for (call, refused) in &lived.refused {
-        let told = target.is_none_or(|(_, blow)| blow.is_told_in(&refused.message));
+        let told = target.is_none_or(|(point, blow)| {
+            blow.is_told_in(&refused.message) || point.is_untold_in(&refused.message)
+        });
         let cut = refused.code.is_none();
         // A connection on which nothing can be transferred is closed, and the shim goes on without it.
         if cut && !aim.hit.is_some_and(Call::transfers) && !ends_soon(shim) {

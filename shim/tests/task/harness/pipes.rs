@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, mknodat};
 
 use super::{LIMIT, lock, until};
@@ -35,10 +36,12 @@ struct Inner {
 pub(crate) struct Reader(Arc<(Mutex<Inner>, Condvar)>);
 
 impl Reader {
-    /// Until its last writer has closed it.
+    /// Until its last writer has closed it. A writer that comes and goes before the thread runs is seen, too:
+    /// the fifo is open at once, and fifo(7)'s end of file is told by poll(2) only after there was a writer.
     pub(crate) fn new(path: &Path) -> Self {
-        let path = path.to_owned();
-        Self::from(move || File::open(path))
+        let mut options = OpenOptions::new();
+        let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        Self::from(file.expect("open the fifo"))
     }
 
     /// Until what is returned beside it is dropped, and every writer has closed it: until then it
@@ -48,12 +51,14 @@ impl Reader {
         (Self::new(path), keeper)
     }
 
-    fn from(open: impl FnOnce() -> std::io::Result<File> + Send + 'static) -> Self {
+    fn from(mut file: File) -> Self {
         let reader = Self(Arc::default());
         let shared = Arc::clone(&reader.0);
         std::thread::spawn(move || {
             let mut buffer = [0; 65536];
-            let mut file = open().expect("open the fifo");
+            poll(&mut [PollFd::new(&file, PollFlags::IN)], None).expect("poll the fifo");
+            let flags = fcntl_getfl(&file).expect("flags");
+            fcntl_setfl(&file, flags - OFlags::NONBLOCK).expect("set flags");
             loop {
                 let read = file.read(&mut buffer).unwrap_or(0);
                 let mut inner = lock(&shared.0);
