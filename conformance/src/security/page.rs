@@ -61,7 +61,7 @@ fn figures(now: &Now) -> String {
     let points = of(records, HOIST).flat_map(|record| record.points.values());
     let points: u64 = points.flat_map(BTreeMap::values).map(|points| points.tried).sum();
     if points > 0 {
-        add!(list, "* {} crash and fault points, survived.", grouped(points));
+        add!(list, "* {} crash and fault points tried.", grouped(points));
     }
     if !fuzzing.is_empty() {
         let all = sum(fuzzing);
@@ -156,7 +156,7 @@ fn table_of_points(records: &[Record]) -> String {
         return "Nothing is recorded yet.".to_owned();
     }
     let mut table = String::new();
-    add!(table, "| operation | points tried and survived | of these |\n|---|---:|---|");
+    add!(table, "| operation | points tried | of these |\n|---|---:|---|");
     let mut all = 0;
     for (operation, kinds) in sums {
         let sum: u64 = kinds.values().map(|points| points.tried).sum();
@@ -226,9 +226,10 @@ fn holes(changelog: &str) -> String {
 
 fn table_of_runs(records: &[Record]) -> String {
     let mut table = String::new();
-    add!(table, "| of | date | host | tests |\n|---|---|---|---:|");
+    add!(table, "| of | date | host | tests | failed |\n|---|---|---|---:|---:|");
     for Record { of, date, host, tests, .. } in records {
-        add!(table, "| {} | {date} | {} | {} |", cell(of), cell(host), tests.len());
+        let failed = tests.values().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
+        add!(table, "| {} | {date} | {} | {} | {failed} |", cell(of), cell(host), tests.len());
     }
     table
 }
@@ -372,7 +373,7 @@ mod tests {
              | crun 1.28: not passed | 3,000 |",
             "* 1 of 3 advisories: blocked. 1 attacks beside them; 1 tests from inside.",
             "* 1 races, run 3,000 times.",
-            "* 5,000 crash and fault points, survived.",
+            "* 5,000 crash and fault points tried.",
             "* 1 fuzzing targets: 20 executions in 2 h 3 min.",
             "* 1 holes found on the way, and closed.",
             "| CVE-2020-1 | runc | m | **no test** |  |  |",
