@@ -7,6 +7,10 @@ use crate::seccomp::{Call, Filter};
 use crate::spec::namespaces::Namespaces;
 
 const CLONE_NEWPID: u64 = 0x2000_0000;
+// As the kernel has them: the types of libc's differ between C libraries.
+const TIOCSCTTY: u64 = 0x540e;
+const RLIMIT_NOFILE: u64 = 7;
+const RLIMIT_AS: u64 = 9;
 
 /// Whether the container's processes may have CAP_SYS_PTRACE over those that join it.
 pub(super) fn may_be_traced(spec: &Spec) -> bool {
@@ -51,9 +55,9 @@ fn calls(control: u64) -> [Call; 9] {
         Call::new(libc::SYS_sendmsg, [control, 0, u64::from(libc::MSG_NOSIGNAL.cast_unsigned())]),
         Call::new(libc::SYS_exit_group, [0; 3]),
         Call::new(libc::SYS_setsid, [0; 3]),
-        Call::new(libc::SYS_ioctl, [0, libc::TIOCSCTTY, 0]),
-        Call::new(libc::SYS_prlimit64, [0, u64::from(libc::RLIMIT_NOFILE), 0]),
-        Call::new(libc::SYS_prlimit64, [0, u64::from(libc::RLIMIT_AS), 0]),
+        Call::new(libc::SYS_ioctl, [0, TIOCSCTTY, 0]),
+        Call::new(libc::SYS_prlimit64, [0, RLIMIT_NOFILE, 0]),
+        Call::new(libc::SYS_prlimit64, [0, RLIMIT_AS, 0]),
     ]
 }
 
