@@ -35,7 +35,7 @@ layout: ## Write runtime-cli/layout.ld, the order of the release's functions: wh
 
 unit: ## Tests that need no root: pure parts, parsers, the plan compiler, properties
 	@echo "==> unit and property tests"
-	@cargo test --locked --workspace --lib --bins
+	@cargo test --locked --workspace --exclude hoist-cli-fuzz --exclude hoist-shim-fuzz --lib --bins
 
 integration: ## Tests on the real kernel; what can't run says SKIP and why
 	@echo "==> integration tests (root)"

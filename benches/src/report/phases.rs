@@ -47,6 +47,7 @@ const PARTS: [Part; 9] = [
             "take-rest",
             "announce",
             "clone",
+            "clone-last",
             "wait-for-runtime",
             "join-process",
             "open-namespace",
