@@ -13,7 +13,11 @@ use crate::sys;
 
 /// The caller is in a user namespace other than the host's: its map is not the whole range.
 pub(crate) fn in_user_namespace() -> Result<bool> {
-    let map = own("look at the caller's user namespace", "uid_map")?;
+    let map = match own("look at the caller's user namespace", "uid_map") {
+        // A kernel without user namespaces.
+        Err(error) if error.errno() == Some(Errno::NOENT.raw_os_error()) => return Ok(false),
+        map => map?,
+    };
     let fields = map.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
     Ok(fields.ne([b"0".as_slice(), b"0", b"4294967295"]))
 }

@@ -22,7 +22,7 @@ macro_rules! add {
 }
 
 pub(super) fn page(now: &Now) -> String {
-    let Now { advisories, attacks, records, fuzzing, changelog } = now;
+    let Now { advisories, attacks, records, fuzzing, .. } = now;
     let sections = [
         ("{{figures}}", figures(now)),
         ("{{advisories}}", table_of_advisories(advisories, attacks, records)),
@@ -31,7 +31,6 @@ pub(super) fn page(now: &Now) -> String {
         ("{{seen}}", table_of_failures(attacks)),
         ("{{points}}", table_of_points(records)),
         ("{{fuzzing}}", table_of_fuzzing(fuzzing)),
-        ("{{holes}}", holes(changelog)),
         ("{{runs}}", table_of_runs(records)),
     ];
     let page = PAGE.to_owned();
@@ -49,27 +48,37 @@ fn figures(now: &Now) -> String {
     let races = attacks.iter().filter_map(|attack| iterations(&attack.test, records));
     let (blocked, races) =
         (blocked.count(), races.fold((0, 0), |(n, sum), more| (n + 1, sum + more)));
-    let (others, inside) = (beside(attacks).len(), inside(attacks).len());
+    let others = beside(attacks).len();
+    let inside = inside(attacks);
+    let hold = inside.iter().filter(|attack| of_hoist(&attack.test, records) == BLOCKED).count();
+    let inside = format!("{hold} of {} tests from inside hold", inside.len());
     add!(
         list,
-        "* {blocked} of {} advisories: blocked. {others} attacks beside them; {inside} tests from inside.",
+        "* {blocked} of {} advisories: blocked. {others} attacks beside them; {inside}.",
         advisories.len()
     );
     if races.0 > 0 {
         add!(list, "* {} races, run {} times.", races.0, grouped(races.1));
     }
     let points = of(records, HOIST).flat_map(|record| record.points.values());
-    let points: u64 = points.flat_map(BTreeMap::values).map(|points| points.tried).sum();
-    if points > 0 {
-        add!(list, "* {} crash and fault points tried.", grouped(points));
+    let points = points.flat_map(BTreeMap::values).fold(Points::default(), |mut sum, more| {
+        sum += *more;
+        sum
+    });
+    if points.tried > 0 {
+        let (tried, of) = (grouped(points.tried), grouped(points.of));
+        add!(list, "* {tried} of {of} crash and fault points tried.");
     }
     if !fuzzing.is_empty() {
         let all = sum(fuzzing);
         let (executions, time) = (grouped(all.executions), time(all.seconds));
         add!(list, "* {} fuzzing targets: {executions} executions in {time}.", fuzzing.len());
     }
-    let holes = holes(changelog).lines().filter(|line| line.starts_with("* ")).count();
-    add!(list, "* {holes} holes found on the way, and closed.");
+    let holes = entries(changelog);
+    add!(
+        list,
+        "* {holes} entries under *Security* in the [changelog](../CHANGELOG.md): what was found, and closed."
+    );
     list
 }
 
@@ -189,7 +198,10 @@ fn table_of_fuzzing(fuzzing: &BTreeMap<String, Fuzzing>) -> String {
     for (target, fuzzing) in fuzzing {
         row(&mut table, target, *fuzzing);
     }
-    row(&mut table, "**all**", sum(fuzzing));
+    // Targets share code, so that edges have no sum.
+    let all = sum(fuzzing);
+    let (executions, failures) = (grouped(all.executions), all.failures);
+    add!(table, "| **all** | {executions} | {} | | {failures} |", time(all.seconds));
     table
 }
 
@@ -198,38 +210,32 @@ fn sum(fuzzing: &BTreeMap<String, Fuzzing>) -> Fuzzing {
     for fuzzing in fuzzing.values() {
         all.executions += fuzzing.executions;
         all.seconds += fuzzing.seconds;
-        all.edges += fuzzing.edges;
         all.failures += fuzzing.failures;
     }
     all
 }
 
-/// What the changelog has under `### Security`: a line for each.
-fn holes(changelog: &str) -> String {
-    let mut holes = String::new();
-    let mut is_security = false;
-    let mut is_entry = false;
-    for line in changelog.lines() {
-        if line.starts_with('#') {
-            is_security = line == "### Security";
-            is_entry = false;
-        } else if is_security {
-            // What introduces the list is for who reads the changelog.
-            is_entry |= line.starts_with("* ");
-            if is_entry && !line.is_empty() {
-                add!(holes, "{line}");
-            }
-        }
-    }
-    if holes.is_empty() { "None is in the changelog.".to_owned() } else { holes }
+/// How many entries the changelog has under `### Security`.
+fn entries(changelog: &str) -> usize {
+    let security = changelog.split("\n### Security\n").nth(1).unwrap_or_default();
+    let security = security.split("\n#").next().unwrap_or_default();
+    security.lines().filter(|line| line.starts_with("* ")).count()
 }
 
 fn table_of_runs(records: &[Record]) -> String {
     let mut table = String::new();
-    add!(table, "| of | date | host | tests | failed |\n|---|---|---|---:|---:|");
-    for Record { of, date, host, tests, .. } in records {
+    add!(
+        table,
+        "| of | date | host | tests | failed | runs of races | points |\n|---|---|---|---:|---:|---:|---:|"
+    );
+    for Record { of, date, host, tests, iterations, points } in records {
         let failed = tests.values().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
-        add!(table, "| {} | {date} | {} | {} | {failed} |", cell(of), cell(host), tests.len());
+        let races = iterations.values().sum();
+        let points = points.values().flat_map(BTreeMap::values).map(|points| points.tried).sum();
+        let (of, host) = (cell(of), cell(host));
+        let numbers = [tests.len() as u64, failed as u64, races, points]
+            .map(|number| if number == 0 { String::new() } else { grouped(number) });
+        add!(table, "| {of} | {date} | {host} | {} |", numbers.join(" | "));
     }
     table
 }
@@ -371,11 +377,11 @@ mod tests {
         for line in [
             "| CVE-2019-5736 | runc | m<br>[`cve_2019_5736`](../shim/x.rs) | blocked \
              | crun 1.28: not passed | 3,000 |",
-            "* 1 of 3 advisories: blocked. 1 attacks beside them; 1 tests from inside.",
+            "* 1 of 3 advisories: blocked. 1 attacks beside them; 0 of 1 tests from inside hold.",
             "* 1 races, run 3,000 times.",
-            "* 5,000 crash and fault points tried.",
+            "* 5,000 of 19,000 crash and fault points tried.",
             "* 1 fuzzing targets: 20 executions in 2 h 3 min.",
-            "* 1 holes found on the way, and closed.",
+            "* 1 entries under *Security*",
             "| CVE-2020-1 | runc | m | **no test** |  |  |",
             "| CVE-2020-2 | runc | m | not tried: why |  |  |",
             "| A \\| b<br>[`noise`](../shim/x.rs) | not run |  |",
@@ -383,7 +389,8 @@ mod tests {
             "| [`cve_2019_5736`](../shim/x.rs) | so |",
             "| create | 5,000 | failed 4,000 of 18,000, killed 1,000 |",
             "| config | 20 | 2 h 3 min | 1,000 | 1 |",
-            "* A hole\n  of two lines.\n",
+            "| **all** | 20 | 2 h 3 min | | 1 |",
+            "| hoist |  |  | 1 |  | 1,500 | 2,500 |",
         ] {
             assert!(page.contains(line), "{line}\n\n{page}");
         }

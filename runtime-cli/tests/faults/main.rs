@@ -3,7 +3,7 @@
 //! processes that build a container. Whatever happens: the caller is told the truth or nothing,
 //! `state` answers, `delete --force` leaves nothing, and the same id can be used again.
 //!
-//! All points take half an hour (`make faults`); a plain run takes every so many, other ones each time.
+//! All points take an hour and more (`make faults`); a plain run takes every so many, other ones each time.
 
 #![cfg(test)]
 #![allow(

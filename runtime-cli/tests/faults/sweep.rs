@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::check::{Told, told};
-use crate::harness::points::{Aim, Blow, Choice, Point, all};
+use crate::harness::points::{Aim, Blow, Choice, Point, all, tell};
 use crate::harness::trace::{reap_all, release, start_held, trace};
 use crate::harness::watchdog::Watchdog;
 use crate::harness::{Lab, skip};
@@ -74,13 +74,9 @@ impl Sweep {
                 println!("PROGRESS {title}: {nth} of {}", blows.len());
                 told = Instant::now();
             }
-            if self.failures.len() >= ENOUGH {
-                break;
-            }
+            assert!(self.failures.len() < ENOUGH, "{title}: {:#?}", self.failures);
         }
-        println!("POINTS {title}: {tried} of {of}");
-        let enough = tried * 10 >= blows.len() * 9 || self.failures.len() >= ENOUGH;
-        assert!(enough, "{title}: {tried} of {} points were reached", blows.len());
+        tell(title, tried, blows.len(), of);
     }
 
     /// All the calls of the operation.

@@ -273,7 +273,10 @@ impl Target<'_> {
         // Inner is born with it, and who may trace inner can take it before it is closed: `..` must
         // not lead to the host (CVE-2016-9962).
         let detached = match placed.v2_dir {
-            Some(directory) if !last && exposure::may_be_traced(self.spec) => {
+            // Without mounts of the caller's own who traces isn't privileged on the host, either.
+            Some(directory)
+                if !last && facts.own_mounts() && exposure::may_be_traced(self.spec) =>
+            {
                 Some(detached(directory)?)
             }
             _ => None,

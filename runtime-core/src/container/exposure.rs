@@ -46,13 +46,15 @@ pub(super) fn comes_last(
 }
 
 /// What `Step::CloneLast` calls, with the filter loaded, and the limits that come after it.
-fn calls(control: u64) -> [Call; 9] {
+fn calls(control: u64) -> [Call; 10] {
     let clone = libc::CLONE_PARENT | libc::CLONE_PIDFD;
     [
         Call::new(libc::SYS_capget, [0; 3]),
         Call::new(libc::SYS_capset, [0; 3]),
         Call::new(libc::SYS_clone, [u64::from(clone.cast_unsigned()), 0, 0]),
         Call::new(libc::SYS_sendmsg, [control, 0, u64::from(libc::MSG_NOSIGNAL.cast_unsigned())]),
+        // If that can't be sent, nobody would know of the clone.
+        Call::new(libc::SYS_kill, [0, u64::from(libc::SIGKILL.cast_unsigned()), 0]),
         Call::new(libc::SYS_exit_group, [0; 3]),
         Call::new(libc::SYS_setsid, [0; 3]),
         Call::new(libc::SYS_ioctl, [0, TIOCSCTTY, 0]),
@@ -116,9 +118,17 @@ mod tests {
         assert!(!comes(json!({"defaultAction": "SCMP_ACT_LOG"})));
         let docker = include_str!("../../tests/data/docker-seccomp.json");
         assert!(comes(serde_json::from_str(docker).unwrap()));
-        for name in
-            ["capget", "capset", "clone", "sendmsg", "exit_group", "setsid", "ioctl", "prlimit64"]
-        {
+        for name in [
+            "capget",
+            "capset",
+            "clone",
+            "sendmsg",
+            "kill",
+            "exit_group",
+            "setsid",
+            "ioctl",
+            "prlimit64",
+        ] {
             let rule = |arguments: Value| {
                 json!({"defaultAction": "SCMP_ACT_ALLOW",
                     "syscalls": [{"names": [name], "action": "SCMP_ACT_ERRNO", "args": arguments}]})

@@ -42,6 +42,11 @@ impl Facts {
     }
 
     /// The caller is the host's root.
+    /// The caller's mount namespace is its user namespace's.
+    pub(super) fn own_mounts(&self) -> bool {
+        self.own_mounts
+    }
+
     pub(crate) fn privileged(&self) -> bool {
         self.privileged
     }

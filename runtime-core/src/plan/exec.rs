@@ -103,9 +103,9 @@ pub(crate) fn compile(
     }
     let last = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_deref());
     scheduling::affinity(&mut plan, last, "/process/execCPUAffinity/final")?;
-    if !exec.last {
-        plan.push("", &Step::NewSession {});
-    }
+    // Also for who is cloned last, and makes one of its own: until then no signal of the caller's terminal
+    // is inner's.
+    plan.push("", &Step::NewSession {});
     create::keyring(&mut plan, facts.id, options.no_new_keyring)?;
     // The procfs of where it is now: in the container's it has no number.
     security::open_proc(&mut plan, security::is_labelled(process, spec));

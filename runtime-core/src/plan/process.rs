@@ -101,7 +101,7 @@ pub(super) fn compile(
     plan.push("", &Step::CloseFrom { first });
     security::seccomp(plan, ctx);
     if let Start::Last { terminal } = start {
-        let drop = security::until_filter(ctx, process);
+        let drop = security::only_until_filter(ctx, process);
         plan.push("", &Step::CloneLast { drop, terminal });
         set_limits(plan, &last);
     }

@@ -132,8 +132,13 @@ pub(super) fn compile(plan: &mut Builder, ctx: &Context<'_>, process: &Process) 
     plan.push("/process/capabilities", &step);
 }
 
+/// What was permitted for the filter's sake, and isn't the process's.
+pub(super) fn only_until_filter(ctx: &Context<'_>, process: &Process) -> u64 {
+    until_filter(ctx, process) & !Sets::of(capabilities(process, ctx.spec)).permitted
+}
+
 /// What stays permitted until the filter is loaded, or execve(2) takes it away: CAP_SYS_ADMIN.
-pub(super) fn until_filter(ctx: &Context<'_>, process: &Process) -> u64 {
+fn until_filter(ctx: &Context<'_>, process: &Process) -> u64 {
     let needed = ctx.filter.is_some() && !no_new_privileges(process, ctx.spec);
     if needed { caps::Capability::CAP_SYS_ADMIN.bitmask() } else { 0 }
 }

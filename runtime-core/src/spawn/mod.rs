@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::sys::pidfd;
 use crate::sys::required::{self, EVERY_CONTAINER, MEMFD_CREATE};
+use crate::sys::vfork::Child;
 use image::{InitImage, SEALS, write_all};
 use report::Report;
 
@@ -92,6 +93,7 @@ impl Spawn<'_> {
             inner: None,
             last: if self.plan.clones_last() { Last::Expected } else { Last::None },
             early: VecDeque::new(),
+            unheard: VecDeque::new(),
             untold: None,
             head: (!complete).then_some(plan),
         })
@@ -164,11 +166,14 @@ pub(crate) enum Event {
 pub(crate) struct Conversation {
     control: OwnedFd,
     pub(crate) report: Report,
-    outer: Option<OwnedFd>,
+    outer: Option<Child>,
     inner: Option<Inner>,
     last: Last,
     /// What inner said before outer had told of it.
     early: VecDeque<Event>,
+    /// What others than outer have sent before it had told of inner, where inner is followed by another
+    /// process: it counts if inner has sent it.
+    unheard: VecDeque<Message>,
     /// Why outer could not tell of inner, if both were there.
     untold: Option<Errno>,
     /// The file that holds the first part of the plan, until the rest is in it.
@@ -197,6 +202,7 @@ impl Conversation {
                 inner: None,
                 last: Last::None,
                 early: VecDeque::new(),
+                unheard: VecDeque::new(),
                 untold: None,
                 head: None,
             })),
@@ -269,11 +275,20 @@ impl Conversation {
 
     fn receive(&mut self, flags: RecvFlags) -> Result<Event> {
         loop {
-            let Some(message) = receive(&self.control, flags)? else {
+            let held = if self.inner.is_some() { self.unheard.pop_front() } else { None };
+            let Some(message) =
+                held.map_or_else(|| receive(&self.control, flags), |held| Ok(Some(held)))?
+            else {
                 return self.end();
             };
             match (self.last, self.inner.as_ref().map(|inner| inner.pid)) {
-                (Last::None, _) | (Last::Expected, None) => return self.event(message),
+                (Last::None, _) => return self.event(message),
+                (Last::Expected, None) => {
+                    if message.sender == self.outer.as_ref().map(|outer| outer.pid) {
+                        return self.event(message);
+                    }
+                    self.unheard.push_back(message);
+                }
                 (Last::Expected, Some(inner)) if message.sender == Some(inner) => {
                     if message.kind != MSG_CLONED {
                         return self.event(message);
@@ -287,11 +302,23 @@ impl Conversation {
 
     /// Inner has cloned the process that executes the program, and ends right after that, as outer did.
     fn follow(&mut self, message: Message) -> Result<()> {
-        let pidfd = message.fd.ok_or_else(protocol_error)?;
-        self.reap_outer()?;
-        let last = Inner { pid: message.value, pidfd };
-        self.outer = self.inner.replace(last).map(|inner| inner.pidfd);
+        let pid = message.value;
+        // There may have been no room for a descriptor here. It is our child, so the number is still its own.
+        let pidfd = match message.fd {
+            Some(pidfd) => pidfd,
+            None => i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .ok_or_else(protocol_error)
+                .and_then(|pid| {
+                    pidfd_open(pid, PidfdFlags::empty())
+                        .map_err(|errno| Error::system("look at the new process", errno))
+                })?,
+        };
+        let inner = self.inner.replace(Inner { pid, pidfd });
         self.last = Last::Here;
+        self.reap_outer()?;
+        self.outer = inner.map(|Inner { pid, pidfd }| Child { pid, pidfd });
         Ok(())
     }
 
@@ -299,6 +326,15 @@ impl Conversation {
         if self.outer.is_some() {
             self.reap_outer()?;
             self.adopt();
+            // Outer could not tell of inner, which has gone on.
+            let inner = self.inner.as_ref().map(|inner| inner.pid);
+            let cloned = |message: &Message| message.kind == MSG_CLONED && message.sender == inner;
+            if let Some(at) = self.unheard.iter().position(cloned)
+                && inner.is_some()
+                && let Some(message) = self.unheard.remove(at)
+            {
+                self.follow(message)?;
+            }
         }
         self.ended()
     }
@@ -387,7 +423,7 @@ impl Conversation {
             // only for those who ask for all, waitid(2).
             let all = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(WALL);
             let end = rustix::io::retry_on_intr(|| {
-                rustix::process::waitid(WaitId::PidFd(outer.as_fd()), all)
+                rustix::process::waitid(WaitId::PidFd(outer.pidfd.as_fd()), all)
             });
             let status = match end {
                 Ok(end) => end.and_then(|end| end.exit_status()),
@@ -666,6 +702,48 @@ mod tests {
         pidfd::wait_end(last.pidfd.as_fd()).unwrap();
         let gone = i32::try_from(inner).ok().and_then(Pid::from_raw).unwrap();
         assert!(rustix::process::test_kill_process(gone).is_err());
+    }
+
+    /// Where inner is followed by another process, what is said before outer has told who inner is may be that
+    /// process's, which the container can trace.
+    #[test]
+    fn who_inner_is_only_outer_says() {
+        let (control, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        rustix::net::sockopt::set_socket_passcred(&control, true).unwrap();
+        let mut conversation = Conversation {
+            control,
+            report: Report::new().unwrap(),
+            outer: None,
+            inner: None,
+            last: Last::Expected,
+            early: VecDeque::new(),
+            unheard: VecDeque::new(),
+            untold: None,
+            head: None,
+        };
+        let say = || {
+            let message = [MSG_ANNOUNCED.to_le_bytes(), [0; 4]].concat();
+            rustix::net::send(&theirs, &message, SendFlags::NOSIGNAL).unwrap();
+        };
+        let is_silent = |conversation: &mut Conversation| {
+            let event = conversation.receive(RecvFlags::DONTWAIT);
+            event.is_err_and(|error| error.errno() == Some(libc::EAGAIN))
+        };
+        let inner = |pid| Some(Inner { pid, pidfd: theirs.try_clone().unwrap() });
+        say();
+        assert!(is_silent(&mut conversation), "nobody knows who that was");
+        conversation.inner = inner(std::process::id());
+        assert!(matches!(conversation.receive(RecvFlags::DONTWAIT), Ok(Event::Announced)));
+        conversation.inner = inner(1);
+        say();
+        assert!(is_silent(&mut conversation), "that was somebody else");
+        conversation.inner = None;
     }
 
     /// An inner that ends before it has cloned anybody was not the container's process.

@@ -38,8 +38,15 @@ struct Stub {
     error: i64,
 }
 
+/// A child that is not collected yet: so its pid is nobody else's.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+}
+
 /// Starts the program behind `image` with the given descriptors as its numbers 0, 1, 2 …; all
-/// others are closed. `arguments` are its argv; its environment is empty. Returns its pidfd.
+/// others are closed. `arguments` are its argv; its environment is empty.
 ///
 /// All signals are blocked in the new process, and handled ones have their default disposition.
 ///
@@ -50,7 +57,7 @@ pub(crate) fn spawn(
     image: BorrowedFd<'_>,
     fds: &[BorrowedFd<'_>],
     arguments: &[&CStr],
-) -> Result<OwnedFd, Errno> {
+) -> Result<Child, Errno> {
     let mut sources: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let argv: Vec<*const libc::c_char> =
         arguments.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
@@ -85,7 +92,8 @@ pub(crate) fn spawn(
     // SAFETY: a plain read; the compiler must not assume that the field is as it was.
     let error = unsafe { (&raw const stub.error).read_volatile() };
     if error == 0 {
-        return Ok(pidfd);
+        // It is positive, as it is no error.
+        return Ok(Child { pid: u32::try_from(result).unwrap_or_default(), pidfd });
     }
     reap(&pidfd);
     Err(Errno::from_raw_os_error(i32::try_from(-error).unwrap_or(libc::EINVAL)))

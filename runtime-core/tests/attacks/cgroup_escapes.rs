@@ -110,7 +110,8 @@ fn a_sub_cgroup_that_climbs() {
 /// Seen to fail: with hoist making what the annotation names.
 #[test]
 fn a_delegated_cgroup_that_climbs() {
-    for path in ["../../escaped-hoist-test", "..", "/../escaped-hoist-test"] {
+    let name = format!("escaped-hoist-test-{}", std::process::id());
+    for path in [format!("../../{name}"), "..".to_owned(), format!("/../{name}")] {
         let mut attack = attack!();
         attack.config["annotations"] = json!({"run.oci.delegate-cgroup": path});
         attack.user_namespace();
@@ -120,9 +121,12 @@ fn a_delegated_cgroup_that_climbs() {
         }
         let base = Path::new("/sys/fs/cgroup");
         let tops = fs::read_dir(base).unwrap().flatten().map(|entry| entry.path());
-        for dir in tops.chain([base.to_owned()]) {
-            assert!(!dir.join("escaped-hoist-test").exists(), "{}", dir.display());
+        let escaped: Vec<_> =
+            tops.chain([base.to_owned()]).filter(|dir| dir.join(&name).exists()).collect();
+        for dir in &escaped {
+            let _ = fs::remove_dir(dir.join(&name));
         }
+        assert!(escaped.is_empty(), "{path}: {escaped:?}");
     }
 }
 

@@ -42,8 +42,9 @@ fn attacked(
         join(&container, case);
     }
     fs::write(case.rootfs().join("stop"), "").unwrap();
+    let begin = std::time::Instant::now();
     while !Waiting::answers(case).contains("killed") {
-        assert!(begin.elapsed() < 2 * PATIENCE, "the auditor doesn't stop");
+        assert!(begin.elapsed() < PATIENCE, "the auditor doesn't stop");
         std::thread::yield_now();
     }
     container.end();
@@ -60,9 +61,10 @@ fn count(haul: &[(String, u32)], name: &str) -> u32 {
     haul.iter().find(|(other, _)| other == name).map_or(0, |(_, number)| *number)
 }
 
-fn iterations(what: &str, number: impl std::fmt::Display) {
+/// How often it was tried, and how often something came of it.
+fn tell(what: &str, usual: u32, met: impl std::fmt::Display) {
     use std::io::Write;
-    let line = format!("ITERATIONS {what}: {number}\n");
+    let line = format!("ITERATIONS {what}: {}\n{what}: met {met}\n", rounds(usual));
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
@@ -83,7 +85,7 @@ fn nothing_can_be_had_of_who_joins() {
         let haul = attacked(&mut case, None, ENOUGH, |container, case| {
             container.ask(&case.config, &[&question]);
         });
-        iterations("nothing_can_be_had_of_who_joins", count(&haul, "seen"));
+        tell("nothing_can_be_had_of_who_joins", ENOUGH, count(&haul, "seen"));
         assert!(count(&haul, "seen") > 0, "nobody was met: {haul:?}");
         let got: Vec<_> =
             haul.iter().filter(|(name, count)| name != "seen" && *count > 0).collect();
@@ -109,7 +111,7 @@ fn who_may_trace_still_writes_no_executable() {
     let haul = attacked(&mut case, None, ENOUGH, |container, case| {
         container.ask(&case.config, &[&question]);
     });
-    iterations("who_may_trace_still_writes_no_executable", count(&haul, "seen"));
+    tell("who_may_trace_still_writes_no_executable", ENOUGH, count(&haul, "seen"));
     assert!(count(&haul, "seen") > 0 && count(&haul, "exe") > 0, "{haul:?}");
     assert_eq!(count(&haul, "exe_written"), 0, "{haul:?}");
     assert_eq!(count(&haul, "escaped"), 0, "{haul:?}");
@@ -139,7 +141,7 @@ fn nothing_can_be_had_of_who_is_made_beside() {
             }
             beside.run().unwrap().success();
         });
-        iterations("nothing_can_be_had_of_who_is_made_beside", count(&haul, "seen"));
+        tell("nothing_can_be_had_of_who_is_made_beside", PODS, count(&haul, "seen"));
         assert!(count(&haul, "seen") > 0, "nobody was met: {haul:?}");
         let got: Vec<_> =
             haul.iter().filter(|(name, count)| name != "seen" && *count > 0).collect();
@@ -153,9 +155,10 @@ fn nothing_can_be_had_of_who_is_made_beside() {
 #[test]
 fn who_is_killed_while_it_joins() {
     let mut case = case!();
-    let mut errors = Vec::new();
+    let (mut errors, mut on_hoist) = (Vec::new(), false);
     attacked(&mut case, Some("kill"), ENOUGH, |container, case| {
         let Waiting::Hoist(container) = container else { return };
+        on_hoist = true;
         let process = json!({
             "user": {"uid": 0, "gid": 0}, "cwd": "/", "env": case.config["process"]["env"],
             "args": [AUDITOR],
@@ -166,7 +169,11 @@ fn who_is_killed_while_it_joins() {
             Err(error) => errors.push(error.to_string()),
         }
     });
-    iterations("who_is_killed_while_it_joins", errors.len());
+    if !on_hoist {
+        skip!("this is about hoist's errors");
+    }
+    tell("who_is_killed_while_it_joins", ENOUGH, errors.len());
+    assert!(!errors.is_empty(), "nobody was killed");
     // The container's first process is well.
     let clear = |text: &str| text.contains("was killed") && !text.contains("first process");
     let unclear: Vec<_> = errors.iter().filter(|text| !clear(text)).collect();

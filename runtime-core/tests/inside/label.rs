@@ -9,7 +9,10 @@ use serde_json::json;
 use crate::confinement::{audit, by_default, dockers_profile};
 use crate::skip;
 
-const NAME: &str = "hoist-test-inside";
+/// Other runs of this test have their own.
+fn name() -> String {
+    format!("hoist-test-inside-{}", std::process::id())
+}
 
 /// An AppArmor profile that allows everything, for as long as this lives.
 struct Profile;
@@ -34,7 +37,7 @@ impl Drop for Profile {
 fn parser(how: &str) -> Result<(), String> {
     let rules = "capability, network, file, mount, umount, pivot_root, ptrace, signal, unix,";
     let flags = "flags=(attach_disconnected, mediate_deleted)";
-    let text = format!("profile {NAME} {flags} {{ {rules} }}\n");
+    let text = format!("profile {} {flags} {{ {rules} }}\n", name());
     let mut child = Command::new("apparmor_parser")
         .args(["--skip-cache", how])
         .stdin(Stdio::piped())
@@ -63,7 +66,7 @@ fn an_apparmor_profile() {
         Ok(loaded) => loaded,
         Err(reason) => skip!("{reason}"),
     };
-    case.process()["apparmorProfile"] = json!(NAME);
+    case.process()["apparmorProfile"] = json!(name());
     case.linux()["seccomp"] = dockers_profile();
     audit(case);
 }

@@ -333,6 +333,7 @@ fn who_may_be_traced_comes_last() {
     let order = [
         "join-process pidfd=fd1 flags=CLONE_NEWNS",
         "clone cgroup=fd0",
+        "new-session",
         "open-proc",
         "join-process pidfd=fd1 flags=CLONE_NEWPID",
         "console socket=fd2 rows=0 columns=0 uid=5 later",
@@ -344,7 +345,14 @@ fn who_may_be_traced_comes_last() {
         " execute  #",
     ];
     assert!(order.map(|text| place(&plan, text)).is_sorted(), "{plan}");
-    assert!(plan.clones_last() && !names(&plan).contains(&"new-session"), "{plan}");
+    assert!(plan.clones_last(), "{plan}");
+    // What is its own stays.
+    let mut process = serde_json::to_value(&process).unwrap();
+    process["capabilities"] = json!({"permitted": ["CAP_SYS_ADMIN"]});
+    let process = serde_json::from_value(process).unwrap();
+    let to = ExecOptions { join: NEWPID | NEWNS, chroot: None, hook: None, last: true };
+    let plan = compile_exec(&process, &spec, to, &facts(), &options, Some(filter)).unwrap();
+    assert!(plan.to_string().contains("clone-last drop=none terminal"), "{plan}");
 }
 
 #[test]
