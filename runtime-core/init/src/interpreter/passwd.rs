@@ -128,6 +128,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes there, and has no unsafe code")]
     fn pieces_make_no_difference() {
         let long = "#".repeat(BUFFER - 1);
         for before in
@@ -144,6 +145,7 @@ mod tests {
 
     /// A home directory that is cut off is another one.
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes there, and has no unsafe code")]
     fn what_is_too_long_has_no_end() {
         let entry = b"a:x:0:0::/home/a:\n";
         let mut left = MOST;
