@@ -123,7 +123,7 @@ refused() { # refused NAME WORDS OPTION…
 refused "a CPU that isn't there" cpuset.cpus --cpuset-cpus 4000 --memory 50M --cpu-share 99 \
     --cpu-quota 9000 --pids-limit 9 --blkio-weight 77
 refused "an idle cgroup with a CPU that isn't there" cpuset.cpus --cpu-idle 1 --cpuset-cpus 4000
-refused "more burst than quota" cpu.max.burst --cpu-burst 90000 --pids-limit 9 --memory 50M
+refused "more burst than quota" "/linux/resources/cpu/burst" --cpu-burst 90000 --pids-limit 9 --memory 50M
 echo "{\"memory\": {\"limit\": 4096, \"checkBeforeUpdate\": true}, \"pids\": {\"limit\": 9}}" >resources
 refused "less memory than is in use" "rejecting memory limit 4096 <= usage" -r resources
 echo "{\"memory\": {\"limit\": 4096, \"swap\": 8192, \"checkBeforeUpdate\": true}}" >resources
